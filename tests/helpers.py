@@ -1,0 +1,120 @@
+"""Scripted people for tests: encodings whose distances are exact, and a door with a clock that only the test moves."""
+import io
+
+import numpy as np
+
+import doorcam
+
+START = 1767600000.0          # s, a whole number, so that steps of STEP are exact
+STEP = 0.125                  # s between two looks of a Story; a power of two, so that sums of it are exact
+PEOPLE = 100                  # persons 0 to 99 have an axis of their own each; the other axes are for variations
+PICTURE = np.full((doorcam.PICTURE_SIZE, doorcam.PICTURE_SIZE, 3), 90, np.uint8)
+
+
+def person(number):
+    """The encoding of scripted person `number`; the square root of 2 from everybody else's."""
+    encoding = np.zeros(128)
+    encoding[number] = 1.0
+    return encoding
+
+
+def aside(encoding, apart, axis=0):
+    """An encoding exactly `apart` from this one, in one of 28 directions that no person lies in."""
+    moved = np.array(encoding, float)
+    moved[PEOPLE + axis] += apart
+    return moved
+
+
+def box_at(x, y=200, width=120):
+    """The box of a face with its middle at x, y."""
+    half = width // 2
+    return (y - half, x + half, y + half, x - half)
+
+
+def face(encoding, x=300, y=200, width=120, frontal=1.0, sharp=200.0, score=1.0):
+    """A good sighting, as the recognition process would answer it."""
+    return doorcam.Face(box_at(x, y, width), score, frontal, sharp, encoding, PICTURE)
+
+
+class Story:
+    """Feeds a Door with scripted faces as the main loop does, and keeps what happened.
+
+    now: the time of the newest look, s; events: [(kind, number of the visitor)]; told: the Events themselves.
+    """
+
+    def __init__(self, book=None, now=START, **options):
+        self.book = doorcam.Book() if book is None else book
+        self.door = doorcam.Door(self.book, **options)
+        self.now, self.told = now, []
+
+    @property
+    def events(self):
+        return [(event.kind, event.visitor.number) for event in self.told]
+
+    def look(self, faces, now):
+        """One turn of the main loop at `now` with these faces in the picture."""
+        self.now = now
+        new = self.door.recognize(doorcam.Look(None, now, 1.0, True, []), list(faces), now)
+        new += self.door.end_tracks(now) + self.door.end_visits(now)
+        self.told += new
+        return new
+
+    def show(self, *faces, **options):
+        """The faces in the picture for `seconds` or `looks`, the first look one STEP from now."""
+        looks = options.get("looks") or int(round(options.get("seconds", 2.0) / STEP))
+        new = []
+        for _ in range(looks):
+            new += self.look(faces, self.now + STEP)
+        return new
+
+    def nobody(self, seconds):
+        """Nobody in the picture until `seconds` from now."""
+        until, new = self.now + seconds, []
+        while self.now < until:
+            step = 1.0 if until - self.now > 1.0 else until - self.now
+            new += self.look([], self.now + step)
+        return new
+
+    def arrive(self, faces, seconds_after, **options):
+        """The faces are first seen exactly `seconds_after` the last look, and stay."""
+        first = self.now + seconds_after
+        self.nobody(seconds_after - STEP)
+        self.look(faces, first)
+        return self.show(*faces, **options)
+
+    def set_clock(self, seconds):
+        """Somebody sets the clock: the loop notices and tells the door."""
+        self.now += seconds
+        self.door.shift(seconds)
+
+    def finish(self):
+        new = self.door.finish(self.now)
+        self.told += new
+        return new
+
+    def visitors(self):
+        """The numbers of the visitors whose faces are in the picture now."""
+        return [track.visitor.number for track in self.door.tracks if track.visitor and not track.missed]
+
+    def labels(self):
+        return [label for _, label, _ in self.door.marks(self.now)]
+
+
+def written_and_read(book):
+    """The Book after its way through the file's format."""
+    file = io.BytesIO()
+    doorcam.dump_known_faces(book.snapshot(), file)
+    visitors, numbers_given, problems = doorcam.read_known_faces(file.getvalue())
+    assert not problems
+    return doorcam.Book(visitors, numbers_given)
+
+
+def book_of(*encodings, **options):
+    """A Book with a visitor for each encoding (or list of encodings), last seen an hour before START."""
+    book = doorcam.Book()
+    for one in encodings:
+        several = one if isinstance(one, list) else [one]
+        visitor = book.register_new_face(several[0], options.get("now", START - 3600))
+        for further in several[1:]:
+            book.learn(visitor, further)
+    return book

@@ -1,0 +1,252 @@
+"""dlib on real pictures, what is asked of a face before it is trusted, and the grammar of sources."""
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+import doorcam
+from helpers import START, face, person
+
+SIZE = 640, 480
+
+
+def canvas(*faces):
+    """A frame of SIZE with (picture, width, middle x, middle y) drawn into it."""
+    frame = np.full((SIZE[1], SIZE[0], 3), (150, 160, 165), np.uint8)
+    for picture, width, x, y in faces:
+        picture = cv2.resize(picture, (width, width), interpolation=cv2.INTER_AREA)
+        top, left = y - width // 2, x - width // 2
+        frame[top:top + width, left:left + width] = picture
+    return frame
+
+
+def look_at(frame, whole=True, regions=(), scale=None):
+    return doorcam.Look(frame, START, scale or doorcam.default_scale(frame), whole, list(regions))
+
+
+def largest(faces):
+    return max(faces, key=lambda one: doorcam.box_width(one.box))
+
+
+@pytest.fixture(scope="module")
+def found(engine, portraits):
+    """The Faces of the two portraits, each alone in a frame."""
+    return [largest(engine.faces(look_at(canvas((portrait, 260, 320, 240))))) for portrait in portraits]
+
+
+# ---------------------------------------------------------------------------------------------------- real faces
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_portrait_is_found_where_it_is(engine, portraits, index):
+    faces = engine.faces(look_at(canvas((portraits[index], 260, 320, 240))))
+    assert len(faces) == 1
+    one = faces[0]
+    top, right, bottom, left = one.box
+    assert 190 < left < 320 < right < 450 and 110 < top < 240 < bottom < 370
+    assert all(isinstance(side, int) for side in one.box)
+    assert one.encoding.shape == (128,) and np.all(np.isfinite(one.encoding))
+    assert doorcam.good_sighting(one) and one.frontal <= 1 and 0 < doorcam.picture_quality(one) <= 1
+
+
+def test_two_people_are_apart(found):
+    assert doorcam.distance(found[0].encoding, found[1].encoding) > 0.6
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_one_person_is_the_same_elsewhere_larger_and_mirrored(engine, portraits, found, index):
+    for frame in (canvas((portraits[index], 340, 260, 230)), canvas((portraits[index][:, ::-1], 260, 320, 240))):
+        again = largest(engine.faces(look_at(frame)))
+        assert doorcam.distance(again.encoding, found[index].encoding) < 0.4
+
+
+def test_the_example_file_knows_its_portraits(example_file, found):
+    book = doorcam.load_known_faces(example_file)
+    assert sorted(book.visitors) == [1, 2]
+    for number, one in enumerate(found, 1):
+        apart, visitor = book.lookup_known_face(one.encoding)[0]
+        assert visitor.number == number and apart < doorcam.tolerance_for(2)
+
+
+def test_two_faces_in_one_frame(engine, portraits, found):
+    faces = engine.faces(look_at(canvas((portraits[0], 260, 150, 240), (portraits[1], 260, 480, 240))))
+    assert len(faces) == 2
+    faces.sort(key=lambda one: one.box[3])
+    for one, alone in zip(faces, found):
+        assert doorcam.distance(one.encoding, alone.encoding) < 0.4
+
+
+def test_an_empty_frame_has_no_face(engine):
+    assert engine.faces(look_at(canvas())) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2000, 10, 3), (10, 2000, 3), (48, 64, 3)])
+def test_frames_of_odd_sizes_are_no_fault(engine, shape):
+    frame = np.full(shape, 120, np.uint8)
+    assert engine.faces(look_at(frame, regions=[((0, 8, 8, 0), True), ((-5, 3000, 3000, 1), True)])) == []
+
+
+def test_a_followed_face_is_found_near_its_place(engine, portraits, found):
+    frame = canvas((portraits[0], 260, 340, 250))
+    faces = engine.faces(look_at(frame, whole=False, regions=[(found[0].box, True)]))
+    assert len(faces) == 1
+    assert doorcam.overlap(faces[0].box, found[0].box) > 0.5
+    assert doorcam.distance(faces[0].encoding, found[0].encoding) < 0.4
+    assert engine.faces(look_at(canvas(), whole=False, regions=[(found[0].box, True)])) == []
+
+
+def test_a_face_is_encoded_only_where_that_is_asked_for(engine, portraits, found):
+    frame = canvas((portraits[0], 260, 320, 240))
+    for whole in (False, True):
+        faces = engine.faces(look_at(frame, whole=whole, regions=[(found[0].box, False)]))
+        assert len(faces) == 1 and faces[0].encoding is None
+        assert faces[0].frontal == pytest.approx(found[0].frontal, abs=0.3)
+
+
+def test_a_face_found_near_and_in_the_whole_is_one(engine, portraits, found):
+    frame = canvas((portraits[0], 260, 320, 240))
+    assert len(engine.faces(look_at(frame, regions=[(found[0].box, True)] * 2))) == 1
+
+
+def test_the_encoding_is_of_the_full_size_frame(engine, portraits):
+    """A coarser small picture finds the face in another box, and the encoding hardly changes."""
+    frame = canvas((portraits[1], 400, 320, 240))
+    fine, coarse = (largest(engine.faces(look_at(frame, scale=scale))) for scale in (0.5, 0.25))
+    assert doorcam.distance(fine.encoding, coarse.encoding) < 0.3
+
+
+def test_blur_and_profile_show_in_the_figures(engine, portraits, found):
+    picture = cv2.GaussianBlur(portraits[0], (0, 0), 4)
+    blurred = largest(engine.faces(look_at(canvas((picture, 260, 320, 240)))))
+    assert blurred.sharpness < found[0].sharpness / 4 and blurred.sharpness < doorcam.MIN_SHARPNESS
+
+
+def test_the_engine_says_what_it_is(engine):
+    assert re.match(r"dlib \d+\.\d+.* with (CUDA|BLAS|neither)", engine.description)
+
+
+@pytest.mark.parametrize("way", list(doorcam.FLIPS))
+def test_a_turned_picture_can_be_turned_back(engine, portraits, way):
+    """What --flip does undoes what a camera that is mounted that way does: the face stands upright again."""
+    mounted = {"none": "none", "horizontal": "horizontal", "vertical": "vertical", "90": "270", "180": "180",
+               "270": "90"}[way]
+    frame = canvas((portraits[0], 260, 320, 240))
+    turned = doorcam.FLIPS[mounted][1](frame)
+    assert turned.shape == (frame.shape if way not in ("90", "270") else (SIZE[0], SIZE[1], 3))
+    assert np.array_equal(doorcam.FLIPS[way][1](turned), frame)
+    assert len(engine.faces(look_at(np.ascontiguousarray(doorcam.FLIPS[way][1](turned))))) == 1
+
+
+def test_real_faces_through_the_door(engine, portraits):
+    """dlib's own answers, look by look, as the main loop does it: two people come one after the other."""
+    door, now, events = doorcam.Door(doorcam.Book()), START, []
+    for portrait in (portraits[0], portraits[1], portraits[0]):
+        for turn in range(12):
+            now += 0.1
+            frame = canvas((portrait, 240 + 2 * turn, 300 + 4 * turn, 240))
+            scale = doorcam.default_scale(frame)
+            door.follow(cv2.cvtColor(doorcam.shrink(frame, scale), cv2.COLOR_BGR2GRAY), scale, now)
+            look = door.next_look(frame, scale, now)
+            events += door.recognize(look, engine.faces(look), now) if look else []
+            events += door.end_tracks(now) + door.end_visits(now)
+        now += doorcam.VISIT_GAP
+        events += door.end_tracks(now) + door.end_visits(now)
+    assert [(event.kind, event.visitor.number) for event in events] == [
+        ("new", 1), ("left", 1), ("new", 2), ("left", 2), ("returned", 1), ("left", 1)]
+    picture = doorcam.picture_of(door.book.visitors[1])
+    assert len(engine.faces(look_at(picture, scale=1.0))) == 1
+
+
+# ------------------------------------------------------------------------------------------- what a face is worth
+
+
+def landmarks(left_eye, right_eye, nose):
+    return {"left_eye": [left_eye, left_eye], "right_eye": [right_eye, right_eye], "nose_tip": [nose]}
+
+
+def test_frontality():
+    assert doorcam.frontality(landmarks((40, 50), (80, 50), (60, 70))) == 1
+    assert doorcam.frontality(landmarks((40, 40), (70, 80), (63, 54))) == pytest.approx(1, abs=0.05)  # tilted
+    half = doorcam.frontality(landmarks((40, 50), (80, 50), (70, 70)))
+    assert half == pytest.approx(0.5)
+    assert half == doorcam.frontality(landmarks((40, 50), (80, 50), (50, 70)))  # to the other side
+    assert doorcam.frontality(landmarks((40, 50), (80, 50), (85, 70))) == 0
+    assert doorcam.frontality(landmarks((40, 50), (40, 50), (40, 50))) == 1      # no face at all: no fault
+
+
+def test_sharpness():
+    noise = np.random.RandomState(1).randint(0, 256, (150, 150, 3)).astype(np.uint8)
+    values = [doorcam.sharpness(cv2.GaussianBlur(noise, (0, 0), sigma)) for sigma in (1, 2, 4, 8)]
+    assert values == sorted(values, reverse=True) and values[0] > 10 * values[2]
+    assert doorcam.sharpness(np.full((80, 60, 3), 99, np.uint8)) == 0
+    assert doorcam.sharpness(np.zeros((1, 50, 3), np.uint8)) == 0
+    assert doorcam.sharpness(np.zeros((0, 0, 3), np.uint8)) == 0
+
+
+def test_good_sighting():
+    assert doorcam.good_sighting(face(person(0)))
+    for poor in (dict(width=doorcam.MIN_FACE - 2), dict(frontal=doorcam.MIN_FRONTAL - 0.01),
+                 dict(sharp=doorcam.MIN_SHARPNESS - 0.1), dict(score=doorcam.MIN_SCORE - 0.01)):
+        assert not doorcam.good_sighting(face(person(0), **poor))
+
+
+# ------------------------------------------------------------------------------------------------------- sources
+
+
+@pytest.mark.parametrize("text, kind, value", [
+    ("0", "camera", 0), ("12", "camera", 12), ("/dev/video3", "camera", 3), ("csi", "csi", 0), ("csi:1", "csi", 1),
+    ("demo", "demo", "demo"), ("door.mp4", "file", "door.mp4"), ("/a b/c.mkv", "file", "/a b/c.mkv"),
+    ("./demo", "file", "./demo"), ("file:///a/b.mp4", "file", "/a/b.mp4"), ("2024", "file", "2024"),
+    ("csi:x", "file", "csi:x"), ("csi.mp4", "file", "csi.mp4"), ("0x1", "file", "0x1"), ("-1", "file", "-1"),
+    ("rtsp://cam/1", "url", "rtsp://cam/1"), ("http://10.0.0.2:81/stream", "url", "http://10.0.0.2:81/stream"),
+    ("RTSP://user:word@cam", "url", "RTSP://user:word@cam"),
+    ("videotestsrc ! appsink", "pipeline", "videotestsrc ! appsink"),
+    ("rtspsrc location=rtsp://cam ! appsink", "pipeline", "rtspsrc location=rtsp://cam ! appsink"),
+    ("wow!.mp4", "file", "wow!.mp4"), ("$(reboot); rm x.mp4", "file", "$(reboot); rm x.mp4")])
+def test_what_a_source_means(text, kind, value):
+    assert doorcam.parse_source(text) == doorcam.Source(kind, value)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t\n", "a\0b.mp4"])
+def test_what_no_source_can_mean(text):
+    with pytest.raises(ValueError):
+        doorcam.parse_source(text)
+
+
+@pytest.mark.parametrize("text, shown", [
+    ("3", "camera 3"), ("csi:1", "CSI camera 1"), ("door.mp4", "door.mp4"), ("rtsp://cam:554/1", "rtsp://cam:554/1"),
+    ("rtsp://user:pass@cam/1", "rtsp://***@cam/1"), ("http://me@cam", "http://***@cam")])
+def test_a_source_in_a_message_shows_no_password(text, shown):
+    assert str(doorcam.parse_source(text)) == shown
+
+
+def test_which_sources_end():
+    assert [doorcam.is_recording(doorcam.parse_source(text)) for text in
+            ("door.mp4", "demo", "0", "csi", "rtsp://cam", "a ! b")] == [True, True, False, False, False, False]
+
+
+def test_the_pipeline_of_a_jetson():
+    pipeline = doorcam.get_jetson_gstreamer_source(1920, 1080, 960, 540, 60, 2, 1)
+    parts = [part.strip() for part in pipeline.split("!")]
+    assert parts == [
+        "nvarguscamerasrc sensor-id=1",
+        "video/x-raw(memory:NVMM), width=(int)1920, height=(int)1080, format=(string)NV12, framerate=(fraction)60/1",
+        "nvvidconv flip-method=2",
+        "video/x-raw, width=(int)960, height=(int)540, format=(string)BGRx",
+        "videoconvert",
+        "video/x-raw, format=(string)BGR",
+        "appsink drop=true max-buffers=1"]
+    assert all(part in doorcam.get_jetson_gstreamer_source() for part in
+               ("width=(int)1280", "height=(int)720", "framerate=(fraction)30/1", "flip-method=0", "sensor-id=0"))
+
+
+@pytest.mark.parametrize("flip, method, size", [("none", 0, (1280, 720)), ("90", 3, (720, 1280)),
+                                                ("180", 2, (1280, 720)), ("270", 1, (720, 1280)),
+                                                ("horizontal", 4, (1280, 720)), ("vertical", 6, (1280, 720))])
+def test_a_jetson_camera_turned(flip, method, size):
+    """nvvidconv counts 1: 90 degrees counterclockwise, 2: 180, 3: 90 clockwise, 4: left and right, 6: up and down."""
+    pipeline = doorcam.csi_pipeline(0, flip)
+    assert "flip-method=%d " % method in pipeline
+    assert "width=(int)%d, height=(int)%d, format=(string)BGRx" % size in pipeline
+    assert "width=(int)1280, height=(int)720, format=(string)NV12" in pipeline

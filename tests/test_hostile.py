@@ -1,0 +1,113 @@
+"""Hostile and damaged files of known faces: nothing in them runs, nothing grows, nothing hangs, nothing is overwritten.
+
+DOORCAM_FUZZ_INPUTS and DOORCAM_FUZZ_SEED make the fuzz test as long and as different as wanted.
+"""
+import json
+import os
+import subprocess
+import sys
+import time
+
+import cv2
+import pytest
+
+import doorcam
+import files
+import hostile
+from processes import environment
+
+FUZZ_INPUTS = int(os.environ.get("DOORCAM_FUZZ_INPUTS", "3000"))
+FUZZ_SEED = int(os.environ.get("DOORCAM_FUZZ_SEED", "1"))
+LEFT_OUT = {"list in itself", "laughs", "laughs of three levels", "laughs as an encoding", "JPEG of 65535 x 65535",
+            "JPEG of 2049 x 1", "JPEG of 0 x 0", "JPEG of 5,000 scans", "PNG for a JPEG", "picture of no bytes",
+            "picture that is too many bytes", "name of ten million letters"}
+LOADED = {"one large picture in many records", "one JPEG in many records"}  # with as many of them as the file is large
+TITLES = list(hostile.make_cases())
+
+
+def run_hostile(folder, seconds, *arguments):
+    """Runs hostile.py in an empty folder; its lines of JSON, and that the folder is still empty."""
+    done = subprocess.run([sys.executable, hostile.__file__] + list(map(str, arguments)), cwd=str(folder),
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds,
+                          universal_newlines=True, env=environment())
+    assert done.returncode == 0, done.stdout[-500:] + done.stderr[-3000:]
+    assert os.listdir(str(folder)) == []
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """{title: what became of the hostile file}"""
+    lines = run_hostile(tmp_path_factory.mktemp("hostile"), 240, "cases")
+    return {line["case"]: line for line in lines if "case" in line}
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_a_hostile_file_does_nothing(results, title):
+    result = results[title]
+    assert result["outcome"] == ("left out" if title in LEFT_OUT else "loaded" if title in LOADED else "refused")
+    assert result["mb"] < 200 + result["bytes"] / 1e6
+
+
+def test_the_cases_are_hostile(tmp_path):
+    """Plain pickle obeys them: else the cases above would prove nothing."""
+    cases = hostile.make_cases()
+    for title in ("os.system", "posix.system", "eval", "exec of Python 2", "getattr", "by the library", "nested",
+                  "hidden in a good file", "pickle in pickle", "subprocess", "INST", "object array"):
+        folder = tmp_path / title
+        folder.mkdir()
+        (folder / "hostile.dat").write_bytes(cases[title])
+        program = "import pickle; print(list(pickle.load(open('hostile.dat', 'rb')) or []))"
+        subprocess.run([sys.executable, "-c", program], cwd=str(folder), stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, timeout=60)
+        deadline = time.monotonic() + 20  # Popen's touch takes its time
+        while not (folder / hostile.MARKER).exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert (folder / hostile.MARKER).exists(), title
+
+
+def test_the_guard_notices_code(tmp_path):
+    program = ("import sys; sys.path.insert(0, %r)\nimport hostile, os\nguard = hostile.Guard()\nguard.on = True\n"
+               "try:\n    os.system('true')\nexcept hostile.CodeRan:\n    print('noticed')" % os.path.dirname(__file__))
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=60,
+                          universal_newlines=True)
+    assert done.stdout.strip() == ("noticed" if hasattr(sys, "addaudithook") else "")
+
+
+def test_mutated_files_do_nothing(tmp_path, capsys):
+    figures = run_hostile(tmp_path, 60 + FUZZ_INPUTS // 20, "fuzz", FUZZ_INPUTS, FUZZ_SEED)[-1]
+    with capsys.disabled():
+        print("\nfuzz: %s" % json.dumps(figures))
+    assert figures["inputs"] == FUZZ_INPUTS
+    assert set(figures["outcomes"]) == {"refused", "left out", "loaded"}  # the mutations reach all that can happen
+    assert figures["memory_peak_mb"] - figures["memory_before_mb"] < 200
+
+
+@pytest.mark.parametrize("title", ("os.system", "laughs", "BYTEARRAY8 of 2 ** 40", "JPEG of 65535 x 65535"))
+def test_a_hostile_file_is_kept_as_it_was(tmp_path, capsys, title):
+    path, data = tmp_path / "known_faces.dat", hostile.make_cases()[title]
+    path.write_bytes(data)
+    assert len(doorcam.load_or_set_aside(str(path))) == 0
+    kept = [other for other in tmp_path.iterdir() if ".damaged-" in other.name]
+    assert len(kept) == 1 and kept[0].read_bytes() == data
+    assert path.exists() == (title in LEFT_OUT)  # a file of which nothing but records is bad stays, and has a copy
+    assert kept[0].name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data, size", (
+    (b"", (0, 0)), (b"\xff\xd8", (0, 0)), (b"\xff\xd8\xff\xda" + b"\0" * 20, (0, 0)),
+    (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x10\x00\x20\x03", (32, 16)),
+    (b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc2\x00\x11\x08\x00\x10\x00\x20\x03", (32, 16)),
+    (b"\xff\xd8\xff\xe0\x00\x00" * 3, (0, 0)), (b"\xff\xd8\xff\xe0\xff\xff" + b"\xff" * 50, (0, 0)),
+    (b"\xff\xd8garbage" + b"\xff\xc0\x00\x11\x08\x00\x10\x00\x20\x03", (0, 0)),
+    (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x00\x00\x20\x03", (0, 0))))
+def test_the_size_in_a_jpeg(data, size):
+    assert doorcam.jpeg_size(data) == size
+
+
+def test_the_size_in_real_jpegs():
+    for width, height in ((150, 150), (1, 1), (2048, 3), (640, 480)):
+        picture = files.smooth_picture(0, height, width)
+        for flags in ([], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2]):
+            jpeg = cv2.imencode(".jpg", picture, flags)[1].tobytes()
+            assert doorcam.jpeg_size(jpeg) == (width, height) and doorcam.jpeg_fits(jpeg)

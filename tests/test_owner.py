@@ -1,0 +1,596 @@
+"""The owner's side: commands as processes, what the terminal and the log say, --on-visit, --mask, --forget-after."""
+import csv
+import datetime
+import fcntl
+import http.server
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+import doorcam
+from helpers import START, Story, book_of, face, person
+from processes import EXAMPLE, Doorcam, environment, one_line, run_doorcam, visit_frames, wait_for, write_clip
+
+HOSTILE = ("=cmd|' /C calc'!A0", "a\x1b[2J\x07b", "'; rm -rf ~; $(reboot) `id`", "<script>alert(1)</script>", "-n",
+           "%s%n{0}\\", "x" * 10000, "\u202eabc", "Мария", "مريم", "李明", "")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the two visitors of the example in its known_faces.dat."""
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+    return tmp_path
+
+
+def run(folder, *arguments, **more):
+    return run_doorcam(*arguments, folder=folder, seconds=60, **more)
+
+
+def visitors_in(folder):
+    data = (folder / "known_faces.dat").read_bytes()
+    visitors, _, problems = doorcam.read_known_faces(data)
+    assert not problems
+    return {visitor.number: visitor for visitor in visitors}
+
+
+# ---------------------------------------------------------------------------------------------------- commands
+
+
+def test_list_is_a_table_with_straight_columns(folder):
+    run(folder, "name", "1", "李明 (邻居)")
+    run(folder, "name", "2", "Ма\u0301рия")
+    status, out, err = run(folder, "list")
+    assert (status, err) == (0, "")
+    head, *rows = out.splitlines()
+    assert head.split("  ")[0] == "number" and len(rows) == 2
+    column = head.index("visits") + len("visits")
+    wide = ("李明 (邻居)", 4), ("Ма\u0301рия", -1)
+    for row, (name, more) in zip(rows, wide):
+        assert name in row
+        assert re.match(r".*\S$", row[:column - more]) and row[column - more] == " ", row
+
+
+def test_list_as_json_tells_everything_and_its_times_can_be_read(folder):
+    run(folder, "name", "2", "Мария")
+    run(folder, "ignore", "1")
+    status, out, _ = run(folder, "list", "--json")
+    visitors = json.loads(out)
+    assert status == 0 and [one["number"] for one in visitors] == [1, 2]
+    assert [one["name"] for one in visitors] == ["", "Мария"]
+    assert [one["ignored"] for one in visitors] == [True, False]
+    assert set(visitors[0]) == {"number", "name", "visits", "first_seen", "last_seen", "total_seconds",
+                                "longest_seconds", "ignored"}
+    seen = visitors_in(folder)[2].first_seen
+    assert re.match(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$", visitors[1]["first_seen"])
+    assert datetime.datetime.strptime(re.sub(r":(\d\d)$", r"\1", visitors[1]["first_seen"]),
+                                      "%Y-%m-%dT%H:%M:%S%z").timestamp() == int(seen)
+
+
+def test_counts_are_those_of_the_visits(story):
+    for seconds in (10, 40, 20):
+        story.nobody(400)
+        story.show(face(person(1)), seconds=seconds)
+    story.finish()
+    figures = doorcam.visitor_as_json(story.book.visitors[1])
+    assert figures["visits"] == 3
+    assert 68 <= figures["total_seconds"] <= 70 and 39 <= figures["longest_seconds"] <= 40
+
+
+def test_an_empty_book_is_listed_as_such(tmp_path):
+    doorcam.save_known_faces(str(tmp_path / "known_faces.dat"), doorcam.Book().snapshot())
+    status, out, err = run(tmp_path, "list")
+    assert (status, err) == (0, "") and len(out.splitlines()) == 1 and out.startswith("number")
+    assert json.loads(run(tmp_path, "list", "--json")[1]) == []
+
+
+@pytest.mark.parametrize("command", (("list",), ("report",), ("name", "1", "x"), ("forget", "1"), ("ignore", "1"),
+                                     ("merge", "1", "2")))
+def test_without_a_book_and_with_an_empty_file_a_command_says_so(tmp_path, command):
+    status, out, err = run(tmp_path, *command)
+    assert status == 1 and not out
+    one_line(err, "there is no known_faces.dat")
+    (tmp_path / "known_faces.dat").write_bytes(b"")
+    status, out, err = run(tmp_path, *command)
+    assert status == 1 and not out and (tmp_path / "known_faces.dat").read_bytes() == b""
+    one_line(err, "known_faces.dat is damaged")
+
+
+@pytest.mark.parametrize("command", (("name", "7", "x"), ("forget", "7"), ("ignore", "7"), ("merge", "7", "1"),
+                                     ("merge", "1", "7"), ("merge", "1", "1")))
+def test_a_visitor_that_is_not_there_changes_nothing(folder, command):
+    before = (folder / "known_faces.dat").read_bytes()
+    status, out, err = run(folder, *command)
+    assert status == 1 and not out
+    one_line(err, "visitor")
+    assert (folder / "known_faces.dat").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_any_name_is_data(folder, name):
+    status, out, err = run(folder, "name", "--", "1", name.replace("\0", ""))
+    assert (status, err) == (0, "")
+    kept = visitors_in(folder)[1].name
+    assert kept == doorcam.clean_name(name) and len(kept) <= doorcam.MAX_NAME
+    for arguments in (("list",), ("list", "--json"), ("report",)):
+        status, out, err = run(folder, *arguments)
+        assert (status, err) == (0, ""), arguments
+        assert "\x1b" not in out and "\x07" not in out
+    assert sorted(os.listdir(str(folder))) == ["known_faces.dat", "known_faces.dat.lock", "stderr.txt", "stdout.txt",
+                                               "visitors.html"]
+
+
+def test_a_terminal_without_the_letters_gets_question_marks(folder):
+    run(folder, "name", "1", "Мария")
+    for encoding in ("ascii", "latin-1"):
+        status, out, err = run(folder, "list", env=environment(PYTHONIOENCODING=encoding))
+        assert (status, err) == (0, "") and "?????" in out
+
+
+def test_merge_adds_up_and_asks_when_names_differ(folder):
+    run(folder, "name", "1", "Anna")
+    run(folder, "name", "2", "Berta")
+    status, out, err = run(folder, "merge", "1", "2")
+    assert status == 1
+    one_line(err, "Anna", "Berta", "--force")
+    assert len(visitors_in(folder)) == 2
+    before = visitors_in(folder)
+    status, out, err = run(folder, "merge", "1", "2", "--force")
+    assert (status, err) == (0, "") and out == "visitor 1 is now part of visitor 2, 4 visits\n"
+    (number, after), = visitors_in(folder).items()
+    assert number == 2 and after.name == "Berta" and after.seen_count == 4 and len(after.encodings) == 2
+    assert after.first_seen == before[1].first_seen and after.last_seen == before[2].last_seen
+
+
+def picture_data(jpeg):
+    """Bytes of the picture itself; the tables at a JPEG's start are the same in all of them."""
+    return jpeg[-1000:-700]
+
+
+def test_what_is_forgotten_is_not_in_the_file_any_more(folder):
+    run(folder, "name", "1", "Anna Magdalena")
+    gone = visitors_in(folder)[1]
+    pieces = [picture_data(gone.jpeg), gone.encodings[0].tobytes(), gone.center().astype(np.float64).tobytes(),
+              b"Anna Magdalena"]
+    path = folder / "known_faces.dat"
+    (folder / "known_faces.dat.new").write_bytes(path.read_bytes())  # left by a plug that was pulled
+    assert all(piece in path.read_bytes() for piece in pieces)
+    status, out, err = run(folder, "forget", "1")
+    assert (status, out, err) == (0, "visitor 1 is forgotten\n", "")
+    for name in os.listdir(str(folder)):
+        data = (folder / name).read_bytes()
+        assert not any(piece in data for piece in pieces), name
+    assert list(visitors_in(folder)) == [2]
+
+
+def test_forget_tells_of_copies_that_were_set_aside(folder):
+    shutil.copy(EXAMPLE, str(folder / "known_faces.dat.damaged-2026-01-01-000000"))
+    status, _, err = run(folder, "forget", "1")
+    assert status == 0
+    one_line(err, "known_faces.dat.damaged-2026-01-01-000000")
+
+
+def test_ignored_visitors_have_no_picture_and_never_get_one_again(folder, story):
+    data = picture_data(visitors_in(folder)[1].jpeg)
+    status, out, err = run(folder, "ignore", "1")
+    assert (status, err) == (0, "") and data not in (folder / "known_faces.dat").read_bytes()
+    assert visitors_in(folder)[1].ignored
+    story.show(face(person(1)))
+    visitor = story.book.visitors[1]
+    visitor.ignored, visitor.jpeg, visitor.quality = True, None, 0.0
+    story.nobody(400)
+    story.show(face(person(1)))
+    assert visitor.seen_count == 2 and visitor.jpeg is None
+    assert story.door.at_door(story.now) == [] and story.labels() == []
+    other = story.book.register_new_face(person(2), story.now, b"jpeg", 0.9)
+    assert story.book.merge(other.number, 1).jpeg is None
+
+
+@pytest.mark.parametrize("command", (("name", "1", "x"), ("forget", "1"), ("ignore", "1"), ("merge", "1", "2")))
+def test_while_somebody_writes_the_file_a_change_is_refused(folder, command):
+    before = (folder / "known_faces.dat").read_bytes()
+    with open(str(folder / "known_faces.dat.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711\n")
+        lock.flush()
+        status, out, err = run(folder, *command)
+        assert status == 1 and not out
+        one_line(err, "4711", "known_faces.dat")
+        assert (folder / "known_faces.dat").read_bytes() == before
+        for reading in ("list", "report"):
+            assert run(folder, reading)[::2] == (0, "")
+    assert run(folder, *command)[0] == 0
+
+
+# ------------------------------------------------------------------------------------------ what is said and logged
+
+
+def event(kind="returned", name="", seconds=3600.0, moment=START, number=3, visit=3):
+    visitor = doorcam.Visitor(number, [person(1).astype(np.float32)], moment)
+    visitor.name, visitor.seen_count = name, visit
+    return doorcam.Event(kind, moment, visitor, seconds)
+
+
+def test_the_lines_on_the_terminal():
+    clock = datetime.datetime.fromtimestamp(START).strftime("%H:%M:%S")
+    assert doorcam.sentence(event(name="Maria")) == clock + " Maria returned (visit 3)"
+    assert doorcam.sentence(event("new", seconds=None)) == clock + " visitor 3 is new"
+    assert doorcam.sentence(event("left", "李明", 185.2)) == clock + " 李明 left after 3m 05s"
+
+
+def log_rows(path):
+    with open(str(path), newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_a_log_goes_on_after_a_restart_and_after_an_editor(tmp_path):
+    path = tmp_path / "visits.csv"
+    doorcam.EventLog(str(path)).write(event())
+    assert path.stat().st_mode & 0o777 == 0o600
+    with open(str(path), "ab") as file:
+        file.write(b"somebody's remark")  # no end of line
+    with open(str(path)):  # another program holds it open
+        doorcam.EventLog(str(path)).write(event("left", "Мария", 12.4))
+    rows = log_rows(path)
+    assert [row[1:2] for row in rows] == [["event"], ["returned"], [], ["left"]]
+    assert rows[3][1:] == ["left", "3", "Мария", "3", "12"]
+
+
+def test_a_log_that_is_replaced_or_deleted_is_written_anew(tmp_path):
+    path = tmp_path / "visits.csv"
+    log = doorcam.EventLog(str(path))
+    path.unlink()
+    log.write(event())
+    assert [row[1] for row in log_rows(path)] == ["event", "returned"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_log_is_safe_in_a_spreadsheet(tmp_path, name):
+    path = tmp_path / "visits.csv"
+    doorcam.EventLog(str(path)).write(event(name=doorcam.clean_name(name)))
+    kept = log_rows(path)[1][3]
+    assert kept[:1] not in tuple("=+-@\t\r") and kept.lstrip("'") == doorcam.clean_name(name).lstrip("'")
+    assert len(log_rows(path)) == 2
+
+
+def test_a_full_disk_is_said_once_and_nothing_is_missing_afterwards(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "visits.csv"
+    log = doorcam.EventLog(str(path))
+    full = [True]
+
+    class FullDisk(io.FileIO):
+        """Takes half of what it is given, as a disk does that has no more room."""
+
+        def write(self, data):
+            return super().write(data[:len(data) // 2] if full[0] else data)
+
+    monkeypatch.setattr(doorcam, "open", lambda number, *_: FullDisk(number, "r+"), raising=False)
+    for number in (1, 2, 3):
+        log.write(event(number=number))
+    assert len(log_rows(path)) == 1
+    one_line(capsys.readouterr().err, "visits.csv", "No space left on device")
+    full[0] = False
+    log.write(event(number=4))
+    assert [row[2] for row in log_rows(path)] == ["visitor", "1", "2", "3", "4"]
+    one_line(capsys.readouterr().err, "written again")
+
+
+# --------------------------------------------------------------------------------------------------- --on-visit
+
+
+@pytest.fixture
+def on_visit(tmp_path):
+    """Makes VisitCommands that are closed after the test."""
+    made = []
+
+    def make(command, **settings):
+        made.append(doorcam.VisitCommand(command))
+        for name, value in settings.items():
+            setattr(made[-1], name, value)
+        return made[-1]
+    yield make
+    for command in made:
+        command.AT_THE_END = 0.2
+        command.close()
+
+
+PHOTO = np.full((48, 64, 3), (0, 0, 255), np.uint8)
+
+
+def test_a_visit_runs_the_command_with_everything_in_its_environment(tmp_path, on_visit, monkeypatch):
+    command = on_visit("cp \"$DOORCAM_PHOTO\" photo.jpg; stat -c %a \"$DOORCAM_PHOTO\" > mode; env -0 > env")
+    monkeypatch.chdir(tmp_path)
+    command.start(event(name="Мария $(touch hacked)"), PHOTO)
+    command.close()
+    variables = dict(pair.split("=", 1) for pair in (tmp_path / "env").read_text(encoding="utf-8").split("\0") if pair)
+    assert variables["DOORCAM_EVENT"] == "returned" and variables["DOORCAM_NAME"] == "Мария $(touch hacked)"
+    assert variables["HOME"] == os.environ["HOME"] and not (tmp_path / "hacked").exists()
+    assert not os.path.exists(variables["DOORCAM_PHOTO"])
+    assert (tmp_path / "mode").read_text() == "600\n"
+    assert np.abs(cv2.imread(str(tmp_path / "photo.jpg")).astype(int) - PHOTO).max() < 10
+
+
+def test_what_the_variables_are(tmp_path, on_visit):
+    command = on_visit('echo "$DOORCAM_EVENT,$DOORCAM_VISITOR,$DOORCAM_NAME,$DOORCAM_VISIT,$DOORCAM_SECONDS_AWAY" '
+                       '> %s/$DOORCAM_VISITOR' % tmp_path)
+    for name, number in (("Мария; touch hacked", 1), ("$(touch hacked)`touch hacked`\"'", 2)):
+        command.start(event(name=name, number=number), PHOTO)
+        wait_for((tmp_path / str(number)).exists, 10, "the command")
+    command.start(event("new", seconds=None, number=4, visit=1), PHOTO)
+    command.close()
+    assert (tmp_path / "1").read_text() == "returned,1,Мария; touch hacked,3,3600\n"
+    assert (tmp_path / "2").read_text() == "returned,2,$(touch hacked)`touch hacked`\"',3,3600\n"
+    assert (tmp_path / "4").read_text() == "new,4,,1,\n"
+    assert not list(tmp_path.glob("hacked")) and not os.path.exists("hacked")
+
+
+@pytest.mark.parametrize("text, reason", (("exit 3", "status 3"), ("no-such-command-here x", "not found"),
+                                          ("kill -9 $$", "status -9")))
+def test_a_command_that_fails_is_said_once(text, reason, on_visit, capsys):
+    command = on_visit(text)
+    for _ in range(4):
+        command.start(event(), PHOTO)
+    command.close()
+    one_line(capsys.readouterr().err, reason)
+
+
+def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path, on_visit, capsys):
+    command = on_visit("sleep 600 & echo $! > %s/child; wait" % tmp_path, SECONDS=1.0)
+    command.start(event(), PHOTO)
+    wait_for(lambda: not command._queue.unfinished_tasks, 20, "the end of the command")
+    one_line(capsys.readouterr().err, "ended after 1 s")
+    child = int((tmp_path / "child").read_text())
+    wait_for(lambda: not alive(child), 10, "the end of its child")
+
+
+def alive(number):
+    """Whether a process runs (one that has ended and waits for its parent does not)."""
+    try:
+        with open("/proc/%d/stat" % number) as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_flood_of_visits_is_bounded_and_never_waits(tmp_path, on_visit, capsys):
+    command = on_visit("echo x >> %s/runs; while ! [ -e %s/go ]; do sleep 0.05; done" % (tmp_path, tmp_path))
+    for _ in range(100):
+        command.start(event(), PHOTO)
+    one_line(capsys.readouterr().err, "too slow")
+    (tmp_path / "go").write_text("")
+    wait_for(lambda: not command._queue.unfinished_tasks, 30, "the end of the commands")
+    runs = len((tmp_path / "runs").read_text().splitlines())
+    assert command.AT_ONCE <= runs + 1 and runs <= command.AT_ONCE + command.WAITING
+
+
+def test_a_command_that_prints_without_end_does_no_harm(on_visit, capfd):
+    command = on_visit("yes & yes >&2", SECONDS=0.5)
+    command.start(event(), PHOTO)
+    wait_for(lambda: not command._queue.unfinished_tasks, 20, "the end of the command")
+    out, err = capfd.readouterr()
+    assert out == ""
+    one_line(err, "ended after")
+
+
+def test_the_end_of_the_program_waits_for_commands_but_not_long(tmp_path, on_visit, capsys):
+    command = on_visit("sleep 0.3; touch %s/done" % tmp_path)
+    command.start(event(), PHOTO)
+    command.close()
+    assert (tmp_path / "done").exists()
+    command = on_visit("echo $DOORCAM_PHOTO > %s/photo; sleep 600" % tmp_path, AT_THE_END=0.5)
+    command.start(event(), PHOTO)
+    wait_for((tmp_path / "photo").exists, 10, "the command")
+    command.close()
+    one_line(capsys.readouterr().err, "--on-visit still runs")
+    wait_for(lambda: not os.path.exists((tmp_path / "photo").read_text().strip()), 5, "the photo's end")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Three seconds in which visitor 1 of the example stands there."""
+    return write_clip(tmp_path_factory.mktemp("clip") / "visit.avi", visit_frames(30))
+
+
+def test_the_whole_program_runs_the_command_and_waits_for_it(folder, clip):
+    run(folder, "name", "1", "Мария")
+    command = 'sleep 1; echo "$DOORCAM_EVENT $DOORCAM_NAME $DOORCAM_VISIT $(wc -c < "$DOORCAM_PHOTO")" > got'
+    status, out, err = run(folder, "--headless", "--source", clip, "--log", "log.csv", "--on-visit", command)
+    assert (status, err) == (0, "")
+    assert re.search(r"^\d\d:\d\d:\d\d Мария returned \(visit 4\)$", out, re.M)
+    kind, name, visit, size = (folder / "got").read_text().split()
+    assert (kind, name, visit) == ("returned", "Мария", "4") and int(size) > 5000
+    assert [row[1:5] for row in log_rows(folder / "log.csv")[1:]] == [["returned", "1", "Мария", "4"],
+                                                                      ["left", "1", "Мария", "4"]]
+
+
+def test_somebody_ignored_is_neither_said_nor_logged_nor_announced(folder, clip):
+    run(folder, "ignore", "1")
+    status, out, err = run(folder, "--headless", "--source", clip, "--log", "log.csv", "--on-visit", "touch got")
+    assert (status, err) == (0, "") and "returned" not in out and not (folder / "got").exists()
+    assert len(log_rows(folder / "log.csv")) == 1
+    assert visitors_in(folder)[1].seen_count == 4 and visitors_in(folder)[1].jpeg is None
+
+
+def test_who_reads_the_output_may_go_and_everything_is_saved(folder, clip):
+    command = "%s %s --headless --source %s --stats" % (os.sys.executable, doorcam.__file__, clip)
+    program = subprocess.Popen(["bash", "-c", "set -o pipefail; %s | head -n 1" % command], cwd=str(folder),
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+    out, err = program.communicate(timeout=120)
+    assert (program.returncode, err) == (0, b"") and out.count(b"\n") == 1
+    assert visitors_in(folder)[1].seen_count == 4
+
+
+# ------------------------------------------------------------------------------------------------------ recipes
+
+README_RECIPES = {
+    "twilio": 'curl -s -m 20 -u "$SID:$TOKEN" --data-urlencode "To=$PHONE" --data-urlencode "From=$SENDER" '
+              '--data-urlencode "Body=At the door: ${DOORCAM_NAME:-visitor $DOORCAM_VISITOR}" '
+              '"$TWILIO/2010-04-01/Accounts/$SID/Messages.json"',
+    "home assistant": 'curl -s -m 20 --data-urlencode "event=$DOORCAM_EVENT" --data-urlencode "name=$DOORCAM_NAME" '
+                      '--data-urlencode "visitor=$DOORCAM_VISITOR" "$HOME_ASSISTANT/api/webhook/doorcam"',
+    "photo": 'curl -s -m 20 -F "photo=@$DOORCAM_PHOTO;type=image/jpeg" "$HOME_ASSISTANT/photo"'}
+
+
+@pytest.fixture
+def web():
+    """(address, requests) of a server on loopback that keeps what it is sent."""
+    requests = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            requests.append((self.path, self.headers.get("Authorization"), body))
+            self.send_response(201)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield "http://127.0.0.1:%d" % server.server_port, requests
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+@pytest.mark.parametrize("recipe", sorted(README_RECIPES))
+def test_recipes_send_what_they_should(recipe, web, on_visit, monkeypatch, capsys):
+    address, requests = web
+    for name, value in (("SID", "AC1"), ("TOKEN", "secret"), ("PHONE", "+15550100"), ("SENDER", "+15550101"),
+                        ("TWILIO", address), ("HOME_ASSISTANT", address)):
+        monkeypatch.setenv(name, value)
+    command = on_visit(README_RECIPES[recipe], AT_THE_END=20.0)
+    command.start(event(name='Мария & "Co" ;'), PHOTO)
+    command.close()
+    assert capsys.readouterr().err == ""
+    (path, authorization, body), = requests
+    if recipe == "photo":
+        assert path == "/photo" and doorcam.to_jpeg(PHOTO) in body
+    else:
+        assert path == ("/2010-04-01/Accounts/AC1/Messages.json" if recipe == "twilio" else "/api/webhook/doorcam")
+        fields = dict(part.split("=", 1) for part in body.decode().split("&"))
+        expected = {"twilio": ("Body", "At the door: "), "home assistant": ("name", "")}[recipe]
+        from urllib.parse import unquote_plus
+        assert unquote_plus(fields[expected[0]]) == expected[1] + 'Мария & "Co" ;'
+    assert (authorization is not None) == (recipe == "twilio")
+
+
+# ------------------------------------------------------------------------------------------------------ privacy
+
+
+def write_mask(path, picture):
+    assert cv2.imwrite(str(path), picture)
+    return str(path)
+
+
+def half_black(height=48, width=64, channels=3):
+    picture = np.full((height, width, channels), 255, np.uint8)
+    picture[:, :width // 2, :3] = 0
+    return picture
+
+
+@pytest.mark.parametrize("shape", ((48, 64), (48, 64, 3), (48, 64, 4), (480, 640, 3), (1000, 30, 3)))
+@pytest.mark.parametrize("ending", ("png", "jpg"))
+def test_black_areas_are_blanked_whatever_the_size_and_kind(tmp_path, shape, ending):
+    picture = half_black(*shape[:2], channels=shape[2] if len(shape) == 3 else 3)
+    picture = picture[:, :, 0] if len(shape) == 2 else picture
+    if ending == "jpg" and picture.ndim == 3:
+        picture = np.ascontiguousarray(picture[:, :, :3])
+    mask = doorcam.Mask(write_mask(tmp_path / ("mask." + ending), picture))
+    for height, width in ((480, 640), (720, 1280), (33, 77), (480, 640)):
+        frame = np.random.RandomState(1).randint(1, 255, (height, width, 3)).astype(np.uint8)
+        masked = mask.apply(frame)
+        assert not masked[:, :width * 2 // 5].any()
+        assert np.array_equal(masked[:, width * 3 // 5:], frame[:, width * 3 // 5:])
+
+
+def test_what_is_transparent_is_not_painted(tmp_path):
+    picture = np.zeros((48, 64, 4), np.uint8)
+    picture[:, :32, 3] = 255  # black and opaque on the left, nothing on the right
+    masked = doorcam.Mask(write_mask(tmp_path / "mask.png", picture)).apply(np.full((48, 64, 3), 9, np.uint8))
+    assert not masked[:, :32].any() and (masked[:, 32:] == 9).all()
+
+
+def test_a_mask_of_the_wrong_kind_is_refused(folder, clip):
+    shutil.copy(clip, str(folder / "clip.png"))
+    (folder / "text.png").write_text("no picture")
+    (folder / "empty.png").write_bytes(b"")
+    write_mask(folder / "white.png", np.full((9, 9, 3), 255, np.uint8))
+    write_mask(folder / "black.png", np.zeros((9, 9, 3), np.uint8))
+    cv2.imwrite(str(folder / "float.tiff"), np.ones((9, 9, 3), np.float32))
+    for name in ("missing.png", ".", "clip.png", "text.png", "empty.png", "white.png", "black.png", "float.tiff"):
+        status, out, err = run(folder, "--headless", "--source", clip, "--mask", name)
+        assert status == 1, name
+        one_line(err, name)
+
+
+def test_what_is_masked_is_not_found_kept_or_sent(folder, clip):
+    write_mask(folder / "mask.png", half_black()[:, ::-1])          # the right half is black
+    (folder / "known_faces.dat").unlink()
+    status, out, err = run(folder, "--headless", "--source", clip, "--mask", "mask.png", "--on-visit", "touch got")
+    assert (status, err) == (0, "") and not (folder / "got").exists()
+    assert not (folder / "known_faces.dat").exists() or not visitors_in(folder)
+    write_mask(folder / "mask.png", half_black(64, 480).transpose(1, 0, 2)[::-1])  # the lower half
+    status, out, err = run(folder, "--headless", "--source", clip, "--mask", "mask.png", "--on-visit",
+                           'cp "$DOORCAM_PHOTO" photo.jpg')
+    photo = folder / "photo.jpg"
+    assert (status, err) == (0, "")
+    assert not photo.exists() or cv2.imread(str(photo))[260:].max() < 30
+
+
+def test_unnamed_visitors_who_stayed_away_are_forgotten_but_nobody_else():
+    day = 86400.0
+    book = book_of(*[person(number) for number in range(5)], now=START - 40 * day)
+    book.visitors[2].name = "Мария"
+    book.visitors[3].last_seen = START - 29 * day
+    story = Story(book)
+    story.show(face(person(3)))
+    book.visitors[4].last_seen = START - 40 * day  # present, whatever its times say
+    assert doorcam.forget_unnamed(story.door, 30, START) == 2
+    assert sorted(book.visitors) == [2, 3, 4]
+    assert doorcam.forget_unnamed(story.door, 30, START) == 0
+    assert book.register_new_face(person(9), START).number == 6
+    story.show(face(person(3)))
+    assert story.visitors() == [4]
+
+
+def test_forget_after_works_at_the_start_and_is_said(folder, clip):
+    run(folder, "name", "2", "Мария")
+    data = doorcam.read_known_faces((folder / "known_faces.dat").read_bytes())
+    old = data[0][0]
+    old.encodings, old.last_seen = [person(3).astype(np.float32)], time.time() - 40 * 86400
+    old.first_seen = old.first_seen_this_interaction = old.last_seen
+    data[0][1].last_seen = old.last_seen
+    doorcam.save_known_faces(str(folder / "known_faces.dat"), doorcam.Book(data[0], data[1]).snapshot())
+    status, out, err = run(folder, "--headless", "--source", clip, "--forget-after", "30")
+    assert (status, err) == (0, "") and out.count("not seen for 30 days: forgotten") == 1
+    assert sorted(visitors_in(folder)) == [2, 3]
+
+
+def test_forgetting_happens_once_an_hour(folder):
+    class Options:
+        forget_after = 1.0
+    watch = doorcam.Watch.__new__(doorcam.Watch)
+    watch.options, watch.forgot_at, watch.door = Options(), -float("inf"), Story().door
+    times = []
+    for minute in range(0, 180, 7):
+        watch.forget_when_due(START + 60 * minute)
+        times.append(watch.forgot_at)
+    assert sorted(set(times)) == [START, START + 63 * 60, START + 126 * 60]
+
+
+@pytest.mark.parametrize("option, value", (("--forget-after", "0"), ("--forget-after", "nan"),
+                                           ("--forget-after", "soon"), ("--on-visit", " "), ("--mask", "")))
+def test_wrong_values_are_refused(tmp_path, option, value):
+    status, out, err = run(tmp_path, option, value)
+    assert status == 2 and option in err and "Traceback" not in err

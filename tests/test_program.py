@@ -1,0 +1,372 @@
+"""The whole program as a process: the demo, recordings, and everything that can be wrong with what it is given."""
+import csv
+import datetime
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+import doorcam
+from processes import (EXAMPLE, Doorcam, environment, numbered, one_line, read_number, run_doorcam, visit_frames,
+                       write_clip, xvfb)
+
+FIGURES = {"frames", "seconds", "fps", "gap_p50_ms", "gap_p99_ms", "gap_max_ms", "recognitions", "visitors",
+           "cpu_seconds"}
+
+
+def read_log(path):
+    with open(str(path), newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def untimed(log):
+    return [{name: value for name, value in row.items() if name != "time"} for row in log]
+
+
+def visitors_in(path):
+    with open(str(path), "rb") as file:
+        visitors, _, problems = doorcam.read_known_faces(file.read())
+    assert problems == []
+    return visitors
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Three seconds in which visitor 1 of the example stands there."""
+    return write_clip(tmp_path_factory.mktemp("clip") / "visit.avi", visit_frames(30))
+
+
+# ---------------------------------------------------------------------------------------------------- the demo
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The folder of a demo that ran beside an owner's file, and what it returned and printed."""
+    folder = tmp_path_factory.mktemp("demo")
+    shutil.copy(EXAMPLE, str(folder / "known_faces.dat"))
+    before = os.stat(str(folder / "known_faces.dat"))
+    result = run_doorcam("--source", "demo", "--headless", "--stats", "--log", "log.csv", folder=folder)
+    return folder, before, result
+
+
+def test_the_demo_runs_to_its_end(demo):
+    _, _, (status, out, err) = demo
+    assert (status, err) == (0, "")
+    figures = json.loads(out.splitlines()[-1])
+    assert set(figures) == FIGURES
+    assert figures["frames"] == doorcam.DEMO_SECONDS * doorcam.DEMO_RATE
+    assert figures["visitors"] == 2 and figures["recognitions"] > 50 and figures["cpu_seconds"] > 1
+    assert re.search(r"^engine: dlib \d", out, re.M)
+
+
+def test_the_demo_s_log_tells_its_story(demo):
+    folder, _, _ = demo
+    log = read_log(folder / "log.csv")
+    assert [(row["event"], row["visitor"], row["visit"]) for row in log] == [
+        ("new", "1", "1"), ("new", "2", "1"), ("left", "1", "1"), ("left", "2", "1"), ("returned", "1", "2"),
+        ("left", "1", "2")]
+    assert [row["seconds"] != "" for row in log] == [row["event"] == "left" for row in log]
+    times = [datetime.datetime.strptime(re.sub(r"([+-]\d\d):(\d\d)$", r"\1\2", row["time"]), "%Y-%m-%dT%H:%M:%S%z")
+             for row in log]
+    assert 3600 < (times[4] - times[0]).total_seconds() < 3700  # the demo's hour
+    assert stat.S_IMODE(os.stat(str(folder / "log.csv")).st_mode) == 0o600
+
+
+def test_the_first_person_of_the_demo_is_recognised_by_second_five(demo):
+    _, _, (_, out, _) = demo
+    said = re.search(r"known faces.*?(\d\d:\d\d:\d\d) visitor 1 is new", out, re.S)
+    assert said
+    stay = doorcam.DEMO_STAYS[0]
+    assert stay[1] < 5 and doorcam.ENROL_SIGHTINGS / float(doorcam.DEMO_RATE) < 5 - stay[1]
+
+
+def test_the_demo_leaves_the_owner_s_file_alone(demo):
+    folder, before, _ = demo
+    with open(str(folder / "known_faces.dat"), "rb") as file, open(EXAMPLE, "rb") as example:
+        assert file.read() == example.read()
+    after = os.stat(str(folder / "known_faces.dat"))
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+    assert not (folder / "known_faces.dat.lock").exists()
+
+
+def test_two_runs_of_the_demo_give_the_same_log_but_for_time(demo, tmp_path):
+    folder, _, _ = demo
+    assert run_doorcam("--source", "demo", "--headless", "--log", "log.csv", folder=tmp_path)[0] == 0
+    assert untimed(read_log(tmp_path / "log.csv")) == untimed(read_log(folder / "log.csv"))
+
+
+def test_a_copy_of_doorcam_without_the_example_says_that_the_demo_needs_it(tmp_path):
+    shutil.copy(doorcam.__file__, str(tmp_path / "doorcam.py"))
+    status, _, err = run_doorcam("--source", "demo", "--headless", folder=tmp_path,
+                                 program=[str(tmp_path / "doorcam.py")])
+    assert status == 1
+    one_line(err, "known_faces.dat.example")
+
+
+# -------------------------------------------------------------------------------------------------- recordings
+
+
+@pytest.mark.parametrize("name, rate", [("clip.avi", 7), ("clip.mkv", 25), ("clip.avi", 120), ("clip.mkv", 1)])
+def test_every_frame_of_a_recording_is_read_in_order_with_its_time(tmp_path, name, rate):
+    path = write_clip(tmp_path / name, visit_frames(50), rate)
+    frames = list(doorcam.read_recording(doorcam.parse_source(path), "none", 1000.0))
+    assert [read_number(frame) for frame, _ in frames] == list(range(50))
+    for number, (frame, moment) in enumerate(frames):
+        assert frame.shape == (480, 640, 3)
+        assert moment == pytest.approx(1000.0 + number / float(rate), abs=0.002)
+
+
+def test_a_recording_of_odd_size_is_turned(tmp_path):
+    path = write_clip(tmp_path / "odd.avi", visit_frames(3, width=638, height=362))
+    shapes = {flip: [frame.shape for frame, _ in doorcam.read_recording(doorcam.parse_source(path), flip, 0.0)]
+              for flip in doorcam.FLIPS}
+    assert shapes["none"] == shapes["180"] == shapes["horizontal"] == shapes["vertical"] == [(362, 638, 3)] * 3
+    assert shapes["90"] == shapes["270"] == [(638, 362, 3)] * 3
+
+
+def test_a_recording_is_watched_and_its_visitor_is_saved(clip, tmp_path):
+    status, out, err = run_doorcam("--source", clip, "--headless", "--stats", "--log", "log.csv", folder=tmp_path)
+    assert (status, err) == (0, "")
+    assert json.loads(out.splitlines()[-1])["frames"] == 30
+    assert str(tmp_path / "known_faces.dat") in out
+    visitor, = visitors_in(tmp_path / "known_faces.dat")
+    assert visitor.seen_count == 1 and 2.0 < visitor.this_visit() <= 2.9
+    assert stat.S_IMODE(os.stat(str(tmp_path / "known_faces.dat")).st_mode) == 0o600
+    assert [row["event"] for row in read_log(tmp_path / "log.csv")] == ["new", "left"]
+
+
+def test_who_is_in_the_example_is_known_again(clip, tmp_path):
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+    assert run_doorcam("--source", clip, "--headless", "--log", "log.csv", folder=tmp_path)[0] == 0
+    assert [(row["event"], row["visitor"], row["visit"]) for row in read_log(tmp_path / "log.csv")] == [
+        ("returned", "1", "4"), ("left", "1", "4")]
+
+
+def test_faces_may_stand_before_and_after_the_command(clip, tmp_path):
+    assert run_doorcam("--source", clip, "--headless", "--faces", "mine.dat", folder=tmp_path)[0] == 0
+    assert not (tmp_path / "known_faces.dat").exists()
+    before = run_doorcam("--faces", "mine.dat", "list", folder=tmp_path)
+    after = run_doorcam("list", "--faces", "mine.dat", folder=tmp_path)
+    assert before == after and before[0] == 0 and len(before[1].splitlines()) == 2
+    assert run_doorcam("list", folder=tmp_path)[0] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_in_the_middle_of_a_recording_saves(tmp_path, number):
+    with Doorcam("--source", "demo", "--faces", "mine.dat", "--headless", "--log", "log.csv", folder=tmp_path) as door:
+        door.wait_for("visitor 1 is new")
+        status, _, err = door.stop(number)
+    assert (status, err) == (0, "")
+    assert visitors_in(tmp_path / "mine.dat")[0].number == 1
+    assert [row["event"] for row in read_log(tmp_path / "log.csv")][-1] == "left"
+
+
+@pytest.mark.parametrize("name", ["broken.avi", "broken.mkv"])
+def test_a_recording_that_breaks_off_counts_up_to_there(tmp_path, name):
+    path = write_clip(tmp_path / name, visit_frames(60))
+    with open(path, "r+b") as file:
+        file.truncate(os.path.getsize(path) // 2)
+    status, out, err = run_doorcam("--source", path, "--headless", "--stats", folder=tmp_path)
+    assert status == 1
+    one_line(err, path, "breaks off after", "of 60 frames")
+    assert 20 <= json.loads(out.splitlines()[-1])["frames"] <= 32
+    assert len(visitors_in(tmp_path / "known_faces.dat")) == 1
+
+
+def write_no_frames(path):
+    cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48)).release()
+
+
+@pytest.mark.parametrize("name, make, said", [
+    ("missing.avi", lambda path: None, "does not exist"),
+    ("folder.avi", lambda path: path.mkdir(), "cannot be read"),
+    ("text.avi", lambda path: path.write_text("no video\n" * 100), "is not a video"),
+    ("empty.avi", lambda path: path.write_text(""), "is not a video"),
+    ("none.avi", write_no_frames, "has no frames"),
+    ("secret.avi", lambda path: (path.write_text("x"), path.chmod(0)), "cannot be read")])
+def test_a_recording_that_is_none(tmp_path, name, make, said):
+    make(tmp_path / name)
+    status, _, err = run_doorcam("--source", tmp_path / name, "--headless", folder=tmp_path)
+    assert status == 1
+    one_line(err, tmp_path / name, said)
+    assert not (tmp_path / "known_faces.dat").exists()
+
+
+# ------------------------------------------------------------------------------------- cameras that are not there
+
+
+def test_no_camera(tmp_path):
+    number = next(number for number in range(99, 0, -1) if not os.path.exists("/dev/video%d" % number))
+    status, _, err = run_doorcam("--source", number, "--headless", folder=tmp_path)
+    assert status == 1
+    one_line(err, "camera %d is not there" % number, "--source demo", "another number")
+
+
+@pytest.mark.parametrize("address, shown", [
+    ("rtsp://anna:geheim@127.0.0.1:9/cam", "rtsp://***@127.0.0.1:9/cam"),
+    ("http://127.0.0.1:9/cam?user=anna&pwd=geheim", "http://127.0.0.1:9/cam?***"),
+    ("rtsp://anna:ge/geheim@x@127.0.0.1:9/cam", "rtsp://***@127.0.0.1:9/cam")])
+def test_a_network_camera_that_does_not_answer_is_named_without_its_password(tmp_path, address, shown):
+    status, out, err = run_doorcam("--source", address, "--headless", folder=tmp_path)
+    assert status == 1
+    one_line(err, shown)
+    assert "geheim" not in out + err and "anna" not in out + err
+
+
+def test_a_pipeline_shows_no_password():
+    source = doorcam.parse_source('rtspsrc location=rtsp://a:geheim@x/y user-id=anna user-pw="ge heim" ! appsink')
+    assert str(source) == "rtspsrc location=rtsp://***@x/y user-id=*** user-pw=*** ! appsink"
+
+
+@pytest.mark.parametrize("source", ["csi", "videotestsrc ! videoconvert ! appsink"])
+def test_an_opencv_without_gstreamer_is_named(tmp_path, source):
+    assert not re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()), "these tests expect pip's OpenCV"
+    status, _, err = run_doorcam("--source", source, "--headless", folder=tmp_path)
+    assert status == 1
+    one_line(err, "GStreamer", "python3-opencv", cv2.__version__)
+
+
+@pytest.mark.parametrize("source, missing", [("csi", "nvarguscamerasrc, nvvidconv"),
+                                             ("nosuchsource ! videoconvert ! appsink", "nosuchsource")])
+def test_a_missing_gstreamer_element_is_named(tmp_path, source, missing):
+    status, _, err = run_doorcam("--source", source, "--headless", folder=tmp_path, python="/usr/bin/python3")
+    assert status == 1
+    one_line(err, missing, "not installed")
+
+
+# -------------------------------------------------------------------------------------------------- the options
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--scale", "0"], ["--scale", "nan"], ["--scale", "large"], ["--visit-gap", "-1"], ["--visit-gap", "0"],
+    ["--tolerance", "3"], ["--flip", "45"], ["--detector", "yolo"], ["--source", ""], ["--faces", ""], ["--nonsense"],
+    ["nonsense"], ["forget"], ["forget", "0"], ["forget", "x"], ["name", "1"]])
+def test_a_wrong_option(tmp_path, arguments):
+    status, out, err = run_doorcam(*arguments, folder=tmp_path)
+    assert (status, out) == (2, "")
+    assert arguments[0].lstrip("-") in one_line(err) or "COMMAND" in err
+    assert sorted(os.listdir(str(tmp_path))) == ["stderr.txt", "stdout.txt"]
+
+
+# ------------------------------------------------------------------------------------------------- the window
+
+
+def test_no_display(tmp_path):
+    status, _, err = run_doorcam("--source", "demo", folder=tmp_path)
+    assert status == 1
+    one_line(err, "DISPLAY", "--headless")
+
+
+def test_a_display_that_is_not_there(tmp_path):
+    status, _, err = run_doorcam("--source", "demo", folder=tmp_path, env=environment(DISPLAY=":4242"))
+    assert status == 1
+    one_line(err, ":4242", "--headless")
+
+
+@pytest.fixture(scope="module")
+def without_windows(tmp_path_factory):
+    """An environment in which cv2 is opencv-python-headless."""
+    folder = str(tmp_path_factory.mktemp("headless"))
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+                    "--target", folder, "opencv-python-headless==" + cv2.__version__ + ".*"], check=True, timeout=300)
+    env = environment(PYTHONPATH=folder)
+    path = subprocess.run([sys.executable, "-c", "import cv2; print(cv2.__file__)"], env=env, timeout=60, check=True,
+                          stdout=subprocess.PIPE, universal_newlines=True).stdout
+    assert path.startswith(folder)
+    return env
+
+
+def test_an_opencv_without_windows_is_named(without_windows, tmp_path):
+    with xvfb() as (_, display):
+        status, _, err = run_doorcam("--source", "demo", folder=tmp_path, env=dict(without_windows, DISPLAY=display))
+    assert status == 1
+    one_line(err, "opencv-python-headless", "--headless")
+
+
+def test_headless_runs_with_an_opencv_without_windows(without_windows, clip, tmp_path):
+    status, _, err = run_doorcam("--source", clip, "--headless", folder=tmp_path, env=without_windows)
+    assert (status, err) == (0, "")
+    assert len(visitors_in(tmp_path / "known_faces.dat")) == 1
+
+
+# ---------------------------------------------------------------------------------------------- the known faces
+
+
+def damage(path, kind):
+    shutil.copy(EXAMPLE, str(path))
+    if kind == "truncated":
+        os.truncate(str(path), os.path.getsize(EXAMPLE) // 2)
+    elif kind == "foreign":
+        path.write_text("somebody's shopping list\n")
+    elif kind == "empty":
+        path.write_text("")
+
+
+@pytest.mark.parametrize("kind", ["truncated", "foreign", "empty"])
+def test_a_damaged_file_is_set_aside_and_the_door_is_watched(clip, tmp_path, kind):
+    path = tmp_path / "known_faces.dat"
+    damage(path, kind)
+    before = path.read_bytes()
+    status, _, err = run_doorcam("--source", clip, "--headless", folder=tmp_path)
+    assert status == 0
+    line = one_line(err, "known_faces.dat")
+    aside, = tmp_path.glob("known_faces.dat.damaged-*")
+    assert aside.name in line and aside.read_bytes() == before
+    assert len(visitors_in(path)) == 1
+
+
+@pytest.mark.parametrize("kind", ["truncated", "foreign", "empty"])
+@pytest.mark.parametrize("arguments", [["list"], ["forget", "1"], ["name", "1", "Anna"]])
+def test_the_commands_leave_a_damaged_file_alone(tmp_path, kind, arguments):
+    path = tmp_path / "known_faces.dat"
+    damage(path, kind)
+    before = path.read_bytes()
+    status, out, err = run_doorcam(*arguments, folder=tmp_path)
+    assert (status, out) == (1, "")
+    one_line(err, "known_faces.dat")
+    assert path.read_bytes() == before and not list(tmp_path.glob("*.damaged-*"))
+
+
+@pytest.mark.parametrize("arguments", [["--source", "clip", "--headless"], ["list"], ["forget", "1"]])
+def test_a_file_that_may_not_be_read(clip, tmp_path, arguments):
+    path = tmp_path / "known_faces.dat"
+    shutil.copy(EXAMPLE, str(path))
+    path.chmod(0)
+    status, _, err = run_doorcam(*[clip if one == "clip" else one for one in arguments], folder=tmp_path)
+    path.chmod(0o600)
+    assert status == 1
+    one_line(err, "known_faces.dat", "Permission denied")
+    with open(EXAMPLE, "rb") as example:
+        assert path.read_bytes() == example.read()
+
+
+@pytest.mark.parametrize("arguments", [["--source", "clip", "--headless"], ["forget", "1"]])
+@pytest.mark.parametrize("locked", ["file", "folder"])
+def test_a_file_that_may_not_be_written(clip, tmp_path, arguments, locked):
+    folder = tmp_path / "owner"
+    folder.mkdir()
+    path = folder / "known_faces.dat"
+    shutil.copy(EXAMPLE, str(path))
+    path.chmod(0o444 if locked == "file" else 0o644)
+    folder.chmod(0o555 if locked == "folder" else 0o755)
+    arguments = [clip if one == "clip" else one for one in arguments] + ["--faces", str(path)]
+    status, _, err = run_doorcam(*arguments, folder=tmp_path)
+    folder.chmod(0o755)
+    assert status == 1
+    one_line(err, path, "cannot be written")
+    with open(EXAMPLE, "rb") as example:
+        assert path.read_bytes() == example.read()
+    if locked == "file":
+        assert run_doorcam("list", "--faces", path, folder=tmp_path)[0] == 0
+
+
+def test_a_number_in_a_frame_survives_jpeg(tmp_path):
+    frames = [numbered(frame, number) for number, frame in zip((0, 1, 513, 1023), visit_frames(4))]
+    assert [read_number(cv2.imdecode(cv2.imencode(".jpg", frame)[1], 1)) for frame in frames] == [0, 1, 513, 1023]

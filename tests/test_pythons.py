@@ -1,0 +1,120 @@
+"""doorcam.py as a process under each Python that a supported machine has, in an environment made from requirements.txt.
+
+dlib comes as the prebuilt dlib-bin here: it installs in seconds, where dlib itself is compiled for ten minutes.
+"""
+import concurrent.futures
+import csv
+import glob
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import doorcam
+from processes import ROOT, run_doorcam, visit_frames, write_clip
+
+VERSIONS = ("3.6", "3.8", "3.10", "3.12", "3.13")  # JetPack 4, 5, 6 and 7, and the newest tried
+AT_ONCE = 2                   # environments made and tried
+INSTALL_LIMIT, RUN_LIMIT = 600, 180  # s
+OLD_TOOLS = {"3.6": ["pip==21.3.1", "setuptools==59.6.0"]}  # the pip that comes with it takes no newer wheels
+DEPENDENCIES = ["face_recognition_models>=0.3.0", "Click>=6.0"]  # face_recognition's, but for dlib and those listed
+
+READ_PLAINLY = """
+import pickle, sys
+import cv2, numpy
+for path in sys.argv[1:]:
+    with open(path, "rb") as file:
+        encodings, metadata = pickle.load(file)
+    assert len(encodings) == len(metadata) == 1, len(encodings)
+    assert encodings[0].shape == (128,) and numpy.isfinite(encodings[0]).all()
+    assert metadata[0]["face_image"].shape == (150, 150, 3) and metadata[0]["seen_count"] == 1
+print("Python", sys.version.split()[0], "numpy", numpy.__version__, "OpenCV", cv2.__version__)
+"""
+
+
+def call(*arguments, limit=INSTALL_LIMIT):
+    """Runs a program; its output as text. AssertionError with what it said if it fails."""
+    done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          universal_newlines=True, timeout=limit)
+    assert done.returncode == 0, "%s: status %d\n%s" % (" ".join(arguments), done.returncode, done.stdout[-3000:])
+    return done.stdout
+
+
+def can_make_environments(python, version):
+    """Whether it is that Python (a shim of pyenv may start none) and has what `-m venv` needs."""
+    question = "import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != sys.argv[1])"
+    return subprocess.run([python, "-c", question, version], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, timeout=60).returncode == 0
+
+
+def find_pythons():
+    """{version: path} of the interpreters found; if there is none of VERSIONS, that of the tests."""
+    pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    found = {}
+    for version in VERSIONS:
+        paths = sorted(glob.glob(os.path.join(pyenv, "versions", version + ".*", "bin", "python" + version)))
+        for path in paths + [shutil.which("python" + version)]:
+            if path and version not in found and can_make_environments(path, version):
+                found[version] = path
+    return found or {"%d.%d" % sys.version_info[:2]: sys.executable}
+
+
+def requirements():
+    """The lines of requirements.txt: (face_recognition, the others, with dlib-bin for dlib)."""
+    with open(os.path.join(ROOT, "requirements.txt")) as file:
+        lines = [re.sub(r"^dlib\b", "dlib-bin", line.split("#")[0].strip()) for line in file]
+    own = [line for line in lines if line.startswith("face_recognition")]
+    return own, [line for line in lines if line and line not in own]
+
+
+def make_environment(version, python):
+    """The python of an environment with what doorcam needs, kept in the folder for temporary files for the next run."""
+    own, others = requirements()
+    key = hashlib.sha256(repr((python, own, others, OLD_TOOLS, DEPENDENCIES)).encode()).hexdigest()[:12]
+    parent = os.path.join(tempfile.gettempdir(), "doorcam-tests-%d" % os.getuid())
+    os.makedirs(parent, mode=0o700, exist_ok=True)
+    assert os.stat(parent).st_uid == os.getuid(), parent
+    folder = os.path.join(parent, "python%s-%s" % (version, key))
+    environment, complete = os.path.join(folder, "bin", "python"), os.path.join(folder, "complete")
+    if not os.path.exists(complete):
+        shutil.rmtree(folder, ignore_errors=True)
+        call(python, "-m", "venv", folder)
+        install = [environment, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile"]
+        if version in OLD_TOOLS:
+            call(*install + OLD_TOOLS[version])
+        call(*install + others + DEPENDENCIES)
+        call(*install + ["--no-deps"] + own)  # it would have dlib compiled
+        open(complete, "w").close()
+    return environment
+
+
+def watch_recording(python, recording, folder):
+    """Has doorcam watch the recording with an empty book; the path of its file of known faces."""
+    folder.mkdir()
+    status, out, err = run_doorcam("--headless", "--source", recording, "--log", "log.csv", folder=folder,
+                                   seconds=RUN_LIMIT, python=python)
+    assert status == 0, (python, out, err)
+    with open(str(folder / "log.csv"), newline="") as file:
+        events = [(row["event"], row["visitor"], row["visit"]) for row in csv.DictReader(file)]
+    assert events == [("new", "1", "1"), ("left", "1", "1")], (python, out, err)
+    return str(folder / doorcam.DEFAULT_FACES)
+
+
+def test_every_python_found_runs_doorcam_and_reads_the_files_of_all(tmp_path, capsys):
+    pythons = find_pythons()
+    recording = write_clip(tmp_path / "visit.avi", visit_frames(20))
+
+    def watch(version):
+        environment = make_environment(version, pythons[version])
+        return environment, watch_recording(environment, recording, tmp_path / version)
+
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        watched = list(pool.map(watch, pythons))
+    files = [path for _, path in watched]
+    ran = [call(environment, "-c", READ_PLAINLY, *files, limit=RUN_LIMIT).strip() for environment, _ in watched]
+    with capsys.disabled():
+        print("\ndoorcam ran under, and every file was read plainly by:\n  " + "\n  ".join(ran))
+    assert len(ran) == len(pythons) > 0

@@ -1,0 +1,141 @@
+"""README.md says what is true: its commands, the help text, the messages, the links and the picture."""
+import ast
+import os
+import re
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+from processes import PROGRAM, ROOT, environment
+
+SET_UP, TESTS = "Set up", "Tests"  # the headings over the two commands
+TOOLS = ("bash", "env", "sed", "cat", "mkdir", "chmod", "dirname")
+FAKES = {
+    "apt-get": 'echo apt-get "$@" >> "$LOG"; [ "$1" != "$FAILING" ]',
+    "sudo": 'echo sudo >> "$LOG"; "$@"',
+    "python3": 'echo python3 "$@" >> "$LOG"; mkdir -p .venv/bin; echo "$FAKE" > .venv/bin/python; '
+               'chmod +x .venv/bin/python'}
+
+
+def readme():
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        return file.read()
+
+
+def code_after(heading):
+    """The first block of code under a heading of README.md."""
+    return re.search(r"^#+ %s$.*?^```\w*\n(.*?)^```$" % re.escape(heading), readme(), re.M | re.S).group(1)
+
+
+def packages(text):
+    """The names of Debian packages in an apt-get command or in tests/packages.txt."""
+    return set(re.sub(r"#.*|\\$", "", text, flags=re.M).split())
+
+
+def anchors():
+    """What a link within README.md may point at."""
+    prose = re.sub(r"^```.*?^```$", "", readme(), flags=re.M | re.S)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", prose, re.M)}
+
+
+def test_the_help_text():
+    said = subprocess.run([sys.executable, PROGRAM, "--help"], env=environment(COLUMNS="100"), timeout=60, check=True,
+                          stdout=subprocess.PIPE, universal_newlines=True).stdout
+    said = said.replace("\noptional arguments:\n", "\noptions:\n")  # until Python 3.9
+    assert code_after("Keys, commands and options").strip() == said.strip(), \
+        "put the output of COLUMNS=100 .venv/bin/python doorcam.py --help into README.md"
+
+
+def test_each_message_is_one_of_the_programs():
+    with open(PROGRAM, encoding="utf-8") as file:
+        texts = [node.value for node in ast.walk(ast.parse(file.read())) if isinstance(node, ast.Constant)
+                 and isinstance(node.value, str)]
+    table = readme().split("| what doorcam says |")[1].split("\n\n")[0]
+    messages = re.findall(r"^\| `(.*?)` \|", table, re.M)
+    assert len(messages) > 10
+    for message in messages:
+        parts = [part.strip(" )") for part in message.split("…")]
+        assert any(all(part in text for part in parts) for text in texts), message
+
+
+def test_the_links():
+    targets = re.findall(r"\]\(([^)]*)\)", readme())
+    assert "tests/demo.png" in targets
+    for target in targets:
+        if target.startswith("#"):
+            assert target[1:] in anchors(), target
+        elif "://" not in target:
+            assert os.path.exists(os.path.join(ROOT, target)), target
+
+
+def test_the_picture():
+    path = os.path.join(ROOT, "tests", "demo.png")
+    assert os.path.getsize(path) < 400000
+    assert min(cv2.imread(path).shape[:2]) > 300
+
+
+def test_the_tests_have_all_packages_of_the_program():
+    command = re.search(r"apt-get install [^&]*", code_after(SET_UP)).group(0)
+    with open(os.path.join(ROOT, "tests", "packages.txt")) as file:
+        assert packages(command) - {"apt-get", "install", "-y", "--no-install-recommends"} <= packages(file.read())
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """run(heading, sudo=, failing=): runs the command under a heading on a machine of fakes; (status, what was run)."""
+    folder, log = tmp_path / "doorcam", tmp_path / "log.txt"
+    (folder / "tests").mkdir(parents=True)
+    (folder / "tests" / "packages.txt").write_text(u"one two # not this\n# nor this\nthree\n")
+    (tmp_path / "bin").mkdir()
+    for tool in TOOLS:
+        os.symlink(subprocess.check_output(["which", tool], universal_newlines=True).strip(),
+                   str(tmp_path / "bin" / tool))
+
+    def run(heading, sudo=True, failing=""):
+        for name, script in FAKES.items():
+            if name != "sudo" or sudo:
+                fake = tmp_path / "bin" / name
+                fake.write_text(u"#!/bin/bash\n" + script + "\n")
+                fake.chmod(0o755)
+        env = {"PATH": str(tmp_path / "bin"), "LOG": str(log), "FAILING": failing,
+               "FAKE": '#!/bin/bash\necho .venv/bin/python "$@" >> "$LOG"'}
+        status = subprocess.run([str(tmp_path / "bin" / "bash"), "-c", code_after(heading)], cwd=str(folder), env=env,
+                                timeout=60, stdin=subprocess.DEVNULL).returncode
+        return status, log.read_text().splitlines()
+    return run
+
+
+@pytest.mark.parametrize("sudo", (True, False))
+@pytest.mark.parametrize("heading, last", ((SET_UP, "doorcam.py --source demo"), (TESTS, "-m pytest tests")))
+def test_the_commands_work_as_they_stand_with_sudo_and_without(machine, heading, last, sudo):
+    status, steps = machine(heading, sudo)
+    assert status == 0
+    assert steps.count("sudo") == (2 if sudo else 0)
+    steps = [step for step in steps if step != "sudo"]
+    assert steps[0] == "apt-get update" and steps[1].startswith("apt-get install -y ")
+    assert steps[2] == "python3 -m venv .venv"
+    assert steps[3].startswith(".venv/bin/python -m pip install -r requirements.txt")
+    assert steps[4:] == [".venv/bin/python " + last]
+    if heading == TESTS:
+        assert steps[1].split()[-3:] == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("heading", (SET_UP, TESTS))
+@pytest.mark.parametrize("failing", ("update", "install"))
+def test_a_command_stops_where_something_fails(machine, heading, failing):
+    status, steps = machine(heading, failing=failing)
+    assert status != 0
+    assert steps[-1].startswith("apt-get " + failing)
+
+
+def test_the_own_ci_runs_the_test_command(tmp_path):
+    """.ci/run, of which only what it runs at last is replaced by an echo."""
+    with open(os.path.join(ROOT, ".ci", "run")) as file:
+        script = file.read()
+    extraction = re.search(r"^command=\$\(.*?README\.md\)$", script, re.M | re.S).group(0)
+    done = subprocess.run(["bash", "-c", extraction + '\nprintf "%s\\n" "$command"'], cwd=ROOT, timeout=60, check=True,
+                          stdout=subprocess.PIPE, universal_newlines=True)
+    assert done.stdout == code_after(TESTS)
+    assert 'bash -c "$command" </dev/null' in script.splitlines()

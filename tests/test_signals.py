@@ -1,0 +1,322 @@
+"""Signals, and processes that die or hang: doorcam ends cleanly with everything saved, and recognition comes back."""
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import doorcam
+import files
+from processes import Doorcam, wait_for
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+WATCH = ("--source", "demo", "--headless", "--faces", "known_faces.dat", "--log", "log.csv")
+
+# doorcam whose disk is slow: it says so when a save begins, and each takes a second
+SLOW = """
+import os, sys, time
+sys.path.insert(0, %r)
+import doorcam
+flush = os.fsync
+def fsync(descriptor):
+    print("saving", flush=True)
+    time.sleep(0.5)
+    flush(descriptor)
+os.fsync = fsync
+sys.exit(doorcam.run_as_program())
+""" % os.path.dirname(HERE)
+
+
+@pytest.fixture
+def door(tmp_path):
+    """doorcam watching the demo, in which somebody has just come."""
+    with Doorcam(*WATCH, folder=tmp_path) as running:
+        running.wait_for("visitor 1 is new")
+        yield running
+
+
+def check_ended_well(running, folder, seconds=30):
+    """doorcam ends with status 0, without a word, and all that it knew is in the file and the log."""
+    status, out, err = running.end(seconds)
+    assert (status, err) == (0, ""), out + err
+    with open(str(folder / "known_faces.dat"), "rb") as file:
+        visitors, _, problems = doorcam.read_known_faces(file.read())
+    assert [visitor.number for visitor in visitors] == [1] and not problems
+    with open(str(folder / "log.csv"), newline="") as file:
+        assert [(row["event"], row["visitor"]) for row in csv.DictReader(file)] == [("new", "1"), ("left", "1")]
+    assert "visitor 1 left" in out
+    assert {"known_faces.dat", "known_faces.dat.lock", "log.csv", "stdout.txt", "stderr.txt"} == set(
+        os.listdir(str(folder)))
+
+
+def children(parent):
+    """The process numbers of a process's children."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open("/proc/%s/stat" % name) as file:
+                    fields = file.read().rpartition(")")[2].split()
+            except OSError:  # it has just ended
+                continue
+            if int(fields[1]) == parent and fields[0] != "Z":
+                found.append(int(name))
+    return found
+
+
+def recognition_child(parent):
+    """The process number of the recognition process (the other child of doorcam is multiprocessing's own)."""
+    for child in children(parent):
+        try:
+            with open("/proc/%d/cmdline" % child, "rb") as file:
+                if b"spawn_main" in file.read():
+                    return child
+        except OSError:
+            pass
+    return None
+
+
+def alive(process):
+    try:
+        with open("/proc/%d/stat" % process) as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+# --------------------------------------------------------------------------------------------------------- signals
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_ends_with_everything_saved(door, tmp_path, number):
+    door.process.send_signal(number)
+    check_ended_well(door, tmp_path)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_the_same_signal_many_times(door, tmp_path, number):
+    for _ in range(20):
+        if door.process.poll() is None:
+            door.process.send_signal(number)
+        time.sleep(0.01)
+    check_ended_well(door, tmp_path)
+
+
+def test_different_signals_at_once(door, tmp_path):
+    for number in ENDING:
+        door.process.send_signal(number)
+    check_ended_well(door, tmp_path)
+
+
+@pytest.mark.parametrize("first", ENDING)
+def test_signals_during_a_save(tmp_path, first):
+    """The first save begins with the first visit; the signals come while it, and the last one, are being flushed."""
+    with Doorcam(*WATCH, folder=tmp_path, program=("-c", SLOW)) as running:
+        running.wait_for("saving")
+        running.process.send_signal(first)
+        wait_for(lambda: running.out().count("saving") >= 3 or running.process.poll() is not None, 30,
+                 "the last save begins")
+        for number in ENDING:
+            if running.process.poll() is None:
+                running.process.send_signal(number)
+        check_ended_well(running, tmp_path)
+
+
+@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize("after", (0.0, 0.15, 0.3, 0.6, 1.0))
+def test_a_signal_to_all_processes_right_after_the_start(tmp_path, number, after):
+    """Ctrl-C in a terminal, its hang-up, and a service manager's stop reach the recognition process, too, wherever it
+    is with its start."""
+    program = "import os, sys\nos.setpgrp()\nos.execv(sys.executable, [sys.executable, %r] + sys.argv[1:])" % (
+        doorcam.__file__)
+    with Doorcam(*WATCH, folder=tmp_path, program=("-c", program)) as running:
+        running.wait_for("known faces: ")
+        time.sleep(after)
+        os.killpg(running.process.pid, number)
+        status, out, err = running.end(30)
+        assert (status, err) == (0, ""), out + err
+
+
+def test_a_signal_while_a_command_waits_for_nothing(tmp_path):
+    """Commands have no loop to end; a signal ends them, and the file is whole."""
+    path = str(tmp_path / "known_faces.dat")
+    doorcam.save_known_faces(path, files.own_book(2).snapshot())
+    with Doorcam("--faces", path, "name", "1", "Anna", folder=tmp_path, program=("-c", SLOW)) as running:
+        running.wait_for("saving")
+        running.process.send_signal(signal.SIGTERM)
+        status, _, err = running.end(30)
+        assert (status, err) == (-signal.SIGTERM, "")
+    with open(path, "rb") as file:
+        assert doorcam.read_known_faces(file.read())[0][0].name == "Мария"
+    assert doorcam.main(["--faces", path, "name", "1", "Anna"]) == 0
+
+
+# ------------------------------------------------------------------------------------- the recognition process
+
+
+def test_a_killed_doorcam_takes_its_recognition_process_along(door):
+    process = door.process.pid
+    child = recognition_child(process)
+    all_children = children(process)
+    assert child
+    door.kill()
+    wait_for(lambda: not any(alive(one) for one in all_children), 20, "the children end")
+
+
+def test_a_doorcam_killed_while_it_starts_leaves_nothing_behind(tmp_path):
+    with Doorcam(*WATCH, folder=tmp_path) as running:
+        child = wait_for(lambda: recognition_child(running.process.pid), 30, "the recognition process starts")
+        running.kill()
+        wait_for(lambda: not alive(child), 30, "it ends")
+
+
+def test_a_killed_recognition_process_is_started_again(tmp_path):
+    with Doorcam(*WATCH, folder=tmp_path) as running:
+        running.wait_for("engine: ")
+        first = recognition_child(running.process.pid)
+        os.kill(first, signal.SIGKILL)
+        running.wait_for("visitor 1 is new")
+        second = recognition_child(running.process.pid)
+        assert second and second != first
+        os.kill(second, signal.SIGKILL)
+        running.wait_for("visitor 2 is new")
+        running.process.send_signal(signal.SIGTERM)
+        status, out, err = running.end(30)
+    assert status == 0
+    lines = err.splitlines()
+    assert 1 <= len(lines) <= 2
+    assert all(re.match(r"doorcam: the recognition process ended \(.+\) and is started again$", line) for line in lines)
+
+
+def echo(pipe, detector, parent):
+    """A recognition process that finds in each frame as many faces as its first pixel says."""
+    doorcam.die_with_parent(parent)
+    pipe.send("echo %d" % os.getpid())
+    while True:
+        try:
+            look, shape = pipe.recv()
+            frame = np.frombuffer(pipe.recv_bytes(), np.uint8).reshape(shape)
+        except EOFError:
+            with open(detector, "w") as file:  # the test's way to see that the end of the pipe was noticed
+                file.write("ended")
+            return
+        if frame[0, 0, 0] == 255:
+            time.sleep(1000)
+        if frame[0, 0, 0] == 254:
+            raise SystemExit("it crashed")
+        if frame[0, 0, 0] == 253:
+            pipe.send(ValueError("no such picture"))
+        else:
+            pipe.send([doorcam.Face((0, 1, 1, 0), 1.0, 1.0, 1.0)] * int(frame[0, 0, 0]))
+
+
+def look_of(value, size=(720, 1280)):
+    """A Look at a frame of which the first pixel has a value; by default larger than what a pipe holds."""
+    frame = np.zeros(size + (3,), np.uint8)
+    frame[0, 0] = value
+    return doorcam.Look(frame, 0.0, 0.25, True, [])
+
+
+@pytest.fixture
+def recognizer(tmp_path, monkeypatch):
+    monkeypatch.setattr(doorcam, "CHILD_PAUSES", (0.05,))
+    one = doorcam.Recognizer(str(tmp_path / "ended"), target=echo, hung=1.0)
+    try:
+        wait_for(lambda: one.description, 60, "the recognition process greets")
+        yield one
+    finally:
+        one.close()
+
+
+def answer_to(recognizer, value, seconds=60, **options):
+    """What comes back for a frame, as the main loop asks for it: again and again, without waiting."""
+    def ask():
+        if recognizer.idle():
+            recognizer.offer(look_of(value, **options))
+        return recognizer.answer()
+    look, faces = wait_for(ask, seconds, "an answer")
+    assert look.frame[0, 0, 0] == value
+    return len(faces)
+
+
+def process_of(recognizer):
+    return int(recognizer.description.split()[1])
+
+
+@pytest.mark.parametrize("trouble", (253, 254, 255))
+@pytest.mark.parametrize("size", ((2, 2), (720, 1280)))
+def test_a_look_at_which_the_process_fails_or_hangs(recognizer, capsys, trouble, size):
+    before = process_of(recognizer)
+    assert answer_to(recognizer, 3, size=size) == 3
+    recognizer.offer(look_of(trouble, size))
+    wait_for(lambda: recognizer.idle() and process_of(recognizer) != before, 60, "another process")
+    assert answer_to(recognizer, 2) == 2
+    wait_for(lambda: not alive(before), 10, "the old process ends")
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_process_that_is_stopped_before_it_takes_a_look(recognizer, capsys):
+    """The look, larger than what the pipe holds, is not even taken: the thread that sends it hangs as well."""
+    before = process_of(recognizer)
+    os.kill(before, signal.SIGSTOP)
+    recognizer.offer(look_of(1))
+    wait_for(lambda: recognizer.idle() and process_of(recognizer) != before, 60, "another process")
+    assert answer_to(recognizer, 4) == 4
+    wait_for(lambda: not alive(before), 10, "the stopped process ends")
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_waiting_for_an_answer_goes_on_when_the_process_hangs(recognizer):
+    recognizer.offer(look_of(255))
+    began = time.monotonic()
+    assert recognizer.answer(wait=True) is None
+    assert time.monotonic() - began < 30
+    assert answer_to(recognizer, 1) == 1
+
+
+def test_a_process_that_fails_again_and_again_is_spoken_of_once(recognizer, capsys):
+    for _ in range(3):
+        before = process_of(recognizer)
+        recognizer.offer(look_of(254))
+        wait_for(lambda: recognizer.idle() and process_of(recognizer) != before, 60, "another process")
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert answer_to(recognizer, 5) == 5
+    before = process_of(recognizer)
+    recognizer.offer(look_of(254))  # it worked in between, so this is news
+    wait_for(lambda: recognizer.idle() and process_of(recognizer) != before, 60, "another process")
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_end_of_the_pipe_ends_the_process(recognizer, tmp_path):
+    process = process_of(recognizer)
+    recognizer._pipe.close()
+    wait_for(lambda: (tmp_path / "ended").exists(), 20, "the process notices the end of its pipe")
+    wait_for(lambda: not alive(process), 20, "it ends")
+
+
+def test_the_real_process_ends_with_its_pipe():
+    """recognize_in_child itself, in a process whose parent lives on and only closes the pipe."""
+    program = ("import sys; sys.path.insert(0, %r)\nimport multiprocessing, os, doorcam\n"
+               "context = multiprocessing.get_context('spawn')\nours, theirs = context.Pipe()\n"
+               "child = context.Process(target=doorcam.recognize_in_child, args=(theirs, 'hog', os.getpid()))\n"
+               "child.start()\ntheirs.close()\nprint(ours.recv())\nours.close()\nchild.join(30)\n"
+               "print(child.exitcode)" % os.path.dirname(HERE))
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          universal_newlines=True, timeout=120)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 and lines[0].startswith("dlib ") and lines[1] == "0", done.stdout
+
+
+def test_closing_at_any_moment_leaves_no_process(tmp_path):
+    for pause in (0.0, 0.02, 0.1, 0.3, 1.0):
+        recognizer = doorcam.Recognizer(str(tmp_path / "ended"), target=echo)
+        time.sleep(pause)
+        recognizer.close()
+        assert recognizer._process is None or not recognizer._process.is_alive()
+        assert not recognizer._thread.is_alive()

@@ -1,0 +1,411 @@
+"""The visit rule: when a visit begins and ends, how long it was, and what a clock that jumps does to it."""
+import os
+import time
+import types
+
+import pytest
+
+import doorcam
+from helpers import START, STEP, Story, aside, book_of, face, person, written_and_read
+
+GAP = doorcam.VISIT_GAP
+YEAR = 365 * 86400.0
+JUMPS = [8 * YEAR, -8 * YEAR, 3600.0, -3600.0, doorcam.CLOCK_JUMP, -doorcam.CLOCK_JUMP]
+ANNA, BEN = face(person(0)), face(person(1), x=600)
+
+
+# ------------------------------------------------------------------------------------------------ Book.see alone
+
+
+def seen_once(now=START):
+    book = doorcam.Book()
+    return book, book.register_new_face(person(0), now)
+
+
+@pytest.mark.parametrize("away, event", [(0.0, None), (1.0, None), (GAP - 0.1, None), (GAP, "returned"),
+                                         (GAP + 0.1, "returned"), (YEAR, "returned")])
+def test_a_new_visit_begins_after_the_gap(away, event):
+    book, visitor = seen_once()
+    told = book.see(visitor, START + away, START + away)
+    assert (told and told.kind) == event
+    assert visitor.seen_count == (2 if event else 1)
+    assert visitor.at_door(START + away) == pytest.approx(0 if event else away)
+    assert visitor.last_seen == START + away
+
+
+@pytest.mark.parametrize("gap", [0.1, 0.5, 2.25, 1e7])
+def test_the_gap_may_be_any_number_of_seconds(gap):
+    book, visitor = seen_once()
+    assert book.see(visitor, START + gap * 0.99, START + gap * 0.99, gap) is None
+    later = visitor.last_seen + gap + 1e-6  # a time of today is kept to less than a microsecond
+    assert book.see(visitor, later, later, gap).kind == "returned"
+
+
+def test_a_visit_counts_from_the_first_sight_not_from_the_decision():
+    book, visitor = seen_once()
+    event = book.see(visitor, START + 1002, START + 1000)
+    assert event.moment == START + 1000 and event.seconds == 1000
+    assert visitor.first_seen_this_interaction == START + 1000
+    assert visitor.at_door(START + 1002) == 2
+
+
+def test_being_seen_late_within_the_gap_is_no_new_visit():
+    book, visitor = seen_once()
+    assert book.see(visitor, START + GAP + 5, START + GAP - 1) is None  # came back in time, decided later
+
+
+def test_a_last_sight_in_the_future_was_just_now():
+    book, visitor = seen_once(START + YEAR)
+    book.see(visitor, START + YEAR + 10, START + YEAR + 10)
+    assert book.see(visitor, START, START) is None
+    assert visitor.seen_count == 1
+    assert visitor.this_visit() == 10 and visitor.at_door(START) == 10
+    book.see(visitor, START + 5, START + 5)
+    assert visitor.this_visit() == 15
+
+
+def test_times_of_visits_add_up():
+    book, visitor = seen_once()
+    for begin, end in ((0, 20), (1000, 1007), (5000, 5100)):
+        book.see(visitor, START + begin, START + begin)
+        book.see(visitor, START + end, START + begin)
+    assert visitor.seen_count == 3
+    assert visitor.total_seconds() == 20 + 7 + 100
+    assert visitor.longest_visit() == 100 and visitor.this_visit() == 100
+
+
+# --------------------------------------------------------------------------------------------- through the door
+
+
+def test_somebody_comes_stays_and_leaves(story):
+    story.show(ANNA, seconds=20)
+    story.nobody(GAP)
+    assert story.events == [("new", 1), ("left", 1)]
+    new, left = story.told
+    assert new.moment == START + STEP
+    assert left.moment == START + 20 and left.seconds == 20 - STEP
+
+
+@pytest.mark.parametrize("away, comes_back", [(GAP - 0.1, False), (GAP, True)])
+def test_away_for_nearly_and_for_just_the_gap(story, away, comes_back):
+    story.show(ANNA, seconds=3)
+    story.arrive([ANNA], away, seconds=3)
+    story.nobody(GAP)
+    again = [("left", 1), ("returned", 1)] if comes_back else []
+    assert story.events == [("new", 1)] + again + [("left", 1)]
+    visitor = story.book.visitors[1]
+    assert visitor.seen_count == (2 if comes_back else 1)
+    assert story.told[-1].seconds == pytest.approx(3.0 if comes_back else 3 - STEP + away + 3)
+
+
+def test_a_visit_is_told_to_have_ended_once_only(story):
+    """Who comes back within the gap but is recognised after it has not left."""
+    story.show(ANNA, seconds=3)
+    story.arrive([face(None)], GAP - 0.5, seconds=0.5)
+    story.show(ANNA, seconds=3)
+    assert story.events == [("new", 1)]
+    story.finish()
+    assert story.events == [("new", 1), ("left", 1)]
+
+
+def test_a_stay_longer_than_the_gap_is_one_visit(story):
+    story.show(ANNA, seconds=3 * GAP)
+    assert story.events == [("new", 1)] and story.book.visitors[1].seen_count == 1
+    assert story.labels() == ["At door 14m 59s"]
+    story.finish()
+    assert story.told[-1].seconds == 3 * GAP - STEP
+
+
+def test_turning_away_again_and_again_is_one_visit(story):
+    for _ in range(20):
+        story.show(ANNA, seconds=2)
+        story.nobody(GAP / 2)
+    assert story.events == [("new", 1)]
+
+
+def test_the_time_at_the_door_starts_anew(story):
+    story.show(ANNA, seconds=100)
+    story.arrive([ANNA], GAP, seconds=12)
+    assert story.labels() == ["At door 12s"]
+    assert story.events[-1] == ("returned", 1) and story.told[-1].seconds == GAP
+
+
+@pytest.mark.parametrize("gap, away, kinds", [(0.5, 0.25, ["new"]), (0.5, 0.5, ["new", "left", "returned"]),
+                                              (2.5, 2.25, ["new"]), (2.5, 2.5, ["new", "left", "returned"])])
+def test_gaps_shorter_than_a_track_is_kept(gap, away, kinds):
+    story = Story(gap=gap)
+    story.show(ANNA, seconds=3)
+    story.arrive([ANNA], away, seconds=3)
+    assert [kind for kind, _ in story.events] == kinds
+
+
+def test_two_people_have_their_own_visits(story):
+    story.show(ANNA, seconds=5)
+    story.show(ANNA, BEN, seconds=5)
+    story.show(BEN, seconds=GAP - 10)
+    story.arrive([ANNA], GAP, seconds=2)
+    story.finish()
+    assert story.events == [("new", 1), ("new", 2), ("left", 1), ("left", 2), ("returned", 1), ("left", 1)]
+    assert [event.seconds for event in story.told if event.kind == "left"] == [10 - STEP, GAP - 5 - STEP, 2]
+
+
+def test_the_end_of_the_program_ends_every_visit(story):
+    story.show(ANNA, BEN, seconds=4)
+    story.finish()
+    assert sorted(story.events[2:]) == [("left", 1), ("left", 2)]
+    assert not story.door.tracks and not story.door.visits
+
+
+def test_who_leaves_before_being_decided_but_shown_enough_counts(story):
+    doubtful = aside(person(0), doorcam.tolerance_for(1) + doorcam.SURELY_NEW / 2)
+    story = Story(book_of(person(0)))
+    story.show(face(doubtful), looks=doorcam.ENROL_SIGHTINGS)
+    assert story.events == []
+    last = story.now
+    story.finish()
+    assert story.events == [("new", 2), ("left", 2)]
+    assert story.told[-1].moment == last
+
+
+# ---------------------------------------------------------------------------------------------- across a restart
+
+
+@pytest.mark.parametrize("down, kinds", [(0.5, []), (GAP - 10, []), (GAP, ["returned"]), (YEAR, ["returned"])])
+def test_a_restart_within_the_gap_goes_on_with_the_visit(story, down, kinds):
+    story.show(ANNA, seconds=30)
+    story.finish()
+    again = Story(written_and_read(story.book), story.now + down - STEP)
+    again.show(ANNA, seconds=6)
+    assert [kind for kind, _ in again.events] == kinds
+    again.nobody(GAP)
+    assert again.events[-1] == ("left", 1)
+    assert again.told[-1].seconds == pytest.approx(6 - STEP if kinds else 30 + down + 6 - 2 * STEP, abs=1e-3)
+    assert again.book.visitors[1].seen_count == 1 + len(kinds)
+
+
+def test_a_restart_with_the_clock_in_the_past_goes_on_with_the_visit(story):
+    """A Jetson has no battery: its clock may start years back."""
+    story.show(ANNA, seconds=30)
+    story.finish()
+    again = Story(written_and_read(story.book), START - 5 * YEAR)
+    again.show(ANNA, seconds=10)
+    assert again.events == []
+    again.set_clock(5 * YEAR + 60)  # the network has come
+    again.show(ANNA, seconds=10)
+    again.finish()
+    assert again.events == [("left", 1)]
+    assert 30 <= again.told[0].seconds <= 60
+
+
+# ------------------------------------------------------------------------------------------------ the clock jumps
+
+
+@pytest.mark.parametrize("seconds", JUMPS)
+def test_clock_jump_sees_a_clock_that_was_set(seconds):
+    assert doorcam.clock_jump(START + seconds + 0.25, 100.25, START, 100.0) == seconds
+
+
+@pytest.mark.parametrize("wall, steady", [(0.03, 0.03), (0.03, 0.04), (3600.0, 3600.0), (86400.0, 86399.5),
+                                          (-1.0, 0.1)])
+def test_clock_jump_leaves_alone_what_is_no_jump(wall, steady):
+    """A frame later, a machine that slept, small corrections over the network."""
+    assert doorcam.clock_jump(START + wall, 100.0 + steady, START, 100.0) == 0
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_a_jump_in_the_middle_of_a_visit(story, jump):
+    story.show(ANNA, seconds=12)
+    story.set_clock(jump)
+    assert story.book.visitors[1].at_door(story.now) == pytest.approx(12 - STEP)
+    story.show(ANNA, seconds=8)
+    story.nobody(GAP)
+    assert story.events == [("new", 1), ("left", 1)]
+    assert story.told[-1].seconds == pytest.approx(20 - STEP)
+    assert story.told[-1].moment == pytest.approx(START + jump + 20)
+    visitor = story.book.visitors[1]
+    assert visitor.first_seen == visitor.first_seen_this_interaction == START + jump + STEP
+    assert visitor.seen_count == 1
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_a_jump_before_somebody_is_decided(story, jump):
+    story.show(ANNA, looks=doorcam.KNOWN_SIGHTINGS - 1)
+    story.set_clock(jump)
+    story.show(ANNA, seconds=5)
+    assert story.events == [("new", 1)] and len(story.door.tracks) == 1
+    story.finish()
+    seconds = story.told[-1].seconds
+    assert seconds == pytest.approx(5 + (doorcam.KNOWN_SIGHTINGS - 2) * STEP)
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+@pytest.mark.parametrize("before, after, comes_back", [(100, 100, False), (GAP - 50, 40, False), (GAP - 50, 50, True)])
+def test_a_jump_while_somebody_is_away(story, jump, before, after, comes_back):
+    story.show(ANNA, seconds=5)
+    story.nobody(before)
+    story.set_clock(jump)
+    story.arrive([ANNA], after, seconds=5)
+    assert [kind for kind, _ in story.events] == ["new"] + (["left", "returned"] if comes_back else [])
+    story.finish()
+    assert story.told[-1].seconds == pytest.approx(5.0 if comes_back else 5 - STEP + before + after + 5)
+
+
+@pytest.mark.parametrize("back", [0.25, 1.0, doorcam.CLOCK_JUMP - 0.25])
+def test_a_small_step_back_is_not_noticed_and_does_no_harm(story, back):
+    """Less than CLOCK_JUMP: nobody tells the door."""
+    story.show(ANNA, seconds=12)
+    story.now -= back
+    story.show(ANNA, seconds=STEP)
+    assert story.labels() == ["At door 11s"] or story.labels() == ["At door 12s"]
+    story.show(ANNA, seconds=8)
+    assert story.events == [("new", 1)]
+    story.finish()
+    assert 18 <= story.told[-1].seconds <= 20
+
+
+def test_no_time_is_ever_negative(story):
+    """The clock is set at random, noticed or not, while two people come and go."""
+    seconds = [3, -1.5, YEAR, -YEAR, 7200, -3600, -1, 0.5]
+    for turn in range(64):
+        story.show(*[[ANNA], [BEN], [ANNA, BEN], []][turn % 4], seconds=1 + turn % 3)
+        jump = seconds[turn * 5 % 8]
+        if abs(jump) >= doorcam.CLOCK_JUMP:
+            story.set_clock(jump)
+        else:
+            story.now += jump
+        for visitor in story.book.visitors.values():
+            assert 0 <= visitor.at_door(story.now) < 300 and 0 <= visitor.this_visit() < 300
+        assert not any("-" in label for label in story.labels())
+    story.finish()
+    assert sorted(story.events) == [("left", 1), ("left", 2), ("new", 1), ("new", 2)]
+    assert all(0 <= event.seconds < 300 for event in story.told if event.kind == "left")
+
+
+def test_the_live_loop_notices_a_clock_that_is_set(monkeypatch):
+    class Camera:
+        source = doorcam.Source("camera", 0)
+
+        def newest(self, wait):
+            clocks["steady"] += 0.04
+            clocks["wall"] += 0.04
+            return "frame"
+
+        def silent(self):
+            return 0.0
+
+    clocks = {"wall": START, "steady": 50.0}
+    monkeypatch.setattr(doorcam, "time", types.SimpleNamespace(time=lambda: clocks["wall"]))
+    monkeypatch.setattr(doorcam, "steady_clock", lambda: clocks["steady"])
+    jumps = []
+    frames = doorcam.live_frames(Camera(), jumps.append)
+    for jump in (0, 8 * YEAR, 0, -3600, 0):
+        clocks["wall"] += jump
+        frame, now = next(frames)
+        assert frame == "frame" and now == clocks["wall"]
+    assert jumps == [pytest.approx(8 * YEAR), pytest.approx(-3600)]
+
+
+@pytest.fixture
+def berlin(monkeypatch):
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize("change", [1774746000.0, 1792890000.0])  # 2026-03-29 and 2026-10-25, 01:00 UTC
+def test_daylight_saving_does_not_touch_a_visit(change):
+    """Neither while doorcam runs nor through the file, which holds local times: the hour that comes twice included."""
+    assert time.localtime(change - 1).tm_hour != time.localtime(change).tm_hour - 1
+    story = Story(now=change - 60)
+    story.show(ANNA, seconds=100)
+    again = Story(written_and_read(story.book), story.now)
+    again.show(ANNA, seconds=20)
+    again.finish()
+    assert story.events == [("new", 1)] and again.events == [("left", 1)]
+    assert again.told[0].seconds == pytest.approx(120 - STEP)
+    assert again.told[0].moment == change + 60
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize("hour", range(-3, 4))
+def test_times_in_the_file_are_the_same_seconds_around_the_double_hour(hour):
+    moment = 1792890000.0 + hour * 1800
+    book = doorcam.Book()
+    book.register_new_face(person(0), moment)
+    assert written_and_read(book).visitors[1].last_seen == moment
+    assert os.environ["TZ"].startswith("CET")
+
+
+# --------------------------------------------------------------------------------------------------- what is shown
+
+
+@pytest.mark.parametrize("seconds, text", [
+    (0, "0s"), (0.99, "0s"), (1, "1s"), (12, "12s"), (59.9, "59s"), (60, "1m 00s"), (185, "3m 05s"),
+    (3599, "59m 59s"), (3600, "1h 00m"), (7500, "2h 05m"), (360000, "100h 00m")])
+def test_duration(seconds, text):
+    assert doorcam.duration(seconds) == text
+
+
+def test_labels_of_a_first_visit(story):
+    story.show(ANNA, looks=1)
+    assert story.labels() == ["Looking..."]
+    story.show(ANNA, looks=doorcam.ENOUGH_SIGHTINGS)
+    assert story.labels() == ["New visitor!"]
+    story.show(ANNA, seconds=doorcam.NEW_SECONDS)
+    assert story.labels()[0].startswith("At door ")
+    story.show(ANNA, seconds=START + 12 + STEP - story.now)
+    assert story.labels() == ["At door 12s"]
+    story.show(ANNA, seconds=START + 185 + STEP - story.now)
+    assert story.labels() == ["At door 3m 05s"]
+
+
+def test_labels_of_who_comes_back():
+    story = Story(book_of(person(0), person(1)))
+    story.book.visitors[2].name = "Maria"
+    story.show(ANNA, BEN, seconds=3 + STEP)
+    assert story.labels() == ["At door 3s", "Maria, at door 3s"]
+
+
+def test_a_named_newcomer_is_called_by_name(story):
+    story.show(ANNA, seconds=2 + STEP)
+    story.book.visitors[1].name = "Ben"
+    assert story.labels() == ["Ben, at door 2s"]
+
+
+def test_a_label_goes_soon_after_the_face(story):
+    story.show(ANNA, seconds=3)
+    story.nobody(doorcam.BOX_LOST + STEP)
+    assert story.labels() == []
+
+
+@pytest.mark.parametrize("visits, name, text", [
+    (1, "", "First visit"), (2, "", "2 visits"), (1000, "", "1000 visits"), (1, "Ben", "Ben, first visit"),
+    (3, "Maria", "Maria, 3 visits")])
+def test_card_text(visits, name, text):
+    visitor = doorcam.Visitor(1, [person(0)], START)
+    visitor.seen_count, visitor.name = visits, name
+    assert doorcam.card_text(visitor) == text
+
+
+def test_the_strip_holds_those_seen_in_the_last_seconds(story):
+    story.show(BEN, seconds=3)
+    story.show(BEN, ANNA, seconds=3)
+    assert [visitor.number for visitor in story.door.at_door(story.now)] == [1, 2]
+    story.show(ANNA, seconds=doorcam.STRIP_SECONDS - STEP)
+    assert [visitor.number for visitor in story.door.at_door(story.now)] == [1, 2]
+    story.show(ANNA, looks=1)
+    assert [visitor.number for visitor in story.door.at_door(story.now)] == [2]
+    story.nobody(doorcam.STRIP_SECONDS)
+    assert story.door.at_door(story.now) == []
+
+
+def test_the_ignored_are_known_but_not_shown():
+    story = Story(book_of(person(0), person(1)))
+    story.book.visitors[1].ignored = True
+    story.show(ANNA, BEN, seconds=3 + STEP)
+    assert story.visitors() == [1, 2] and len(story.book) == 2
+    assert story.labels() == ["At door 3s"]
+    assert [visitor.number for visitor in story.door.at_door(story.now)] == [2]

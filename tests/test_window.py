@@ -1,0 +1,265 @@
+"""The window on a display of the tests' own: what it shows, keys, clicks, full screen, and the display's end."""
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+
+import cv2
+import numpy as np
+import pytest
+
+import doorcam
+from processes import EXAMPLE, Doorcam, environment, one_line, process, wait_for, xvfb
+
+
+class Desktop:
+    """doorcam's demo in a window of a virtual display, with a hand on mouse and keyboard and an eye on the screen."""
+
+    def __init__(self, folder, server, display, door):
+        self.folder, self.server, self.display, self.door = folder, server, display, door
+
+    def call(self, *command):
+        return subprocess.run(command, env=environment(DISPLAY=self.display), stdout=subprocess.PIPE, timeout=30,
+                              stderr=subprocess.DEVNULL, universal_newlines=True).stdout
+
+    def place(self):
+        """(left, top, width, height) of the window, None as long as there is none."""
+        for line in self.call("xwininfo", "-root", "-tree").splitlines():
+            if '"doorcam":' in line:
+                size, corner = line.split()[-2:]
+                width, height = size.split("+")[0].split("x")
+                left, top = corner.strip("+").split("+")
+                return int(left), int(top), int(width), int(height)
+        return None
+
+    def wait_for_window(self, size=None):
+        return wait_for(lambda: self.place() and (size is None or self.place()[2:] == size) and self.place(), 30,
+                        "a window of size %s, not %s" % (size, self.place()))
+
+    def picture(self):
+        """What is on the screen, BGR."""
+        path = os.path.join(self.folder, "screen.png")
+        self.call("import", "-window", "root", path)
+        return cv2.imread(path)
+
+    def wait_for_text(self, text, size, unit=1.0, seconds=20):
+        """Waits until a text is on the screen, and returns the corner at which it stands."""
+        return wait_for(lambda: find_text(self.picture(), text, size * unit), seconds, "no text %r" % text)
+
+    def wait_until_text_has_gone(self, text, size, unit=1.0, seconds=10):
+        wait_for(lambda: not find_text(self.picture(), text, size * unit), seconds, "text %r stays" % text)
+
+    def press(self, *keys):
+        self.call("xdotool", "search", "--name", "^doorcam$", "windowfocus", "--sync", "key", "--delay", "50", *keys)
+
+    def click(self, x, y):
+        self.call("xdotool", "mousemove", str(x), str(y), "click", "1")
+
+
+def find_text(picture, text, size):
+    """(left, top) of a white text drawn in this size, None if it is not there."""
+    ink = doorcam.text_bitmap(text, doorcam.text_size(size))
+    rows, columns = (np.nonzero(ink.any(axis=axis))[0] for axis in (1, 0))
+    ink = ink[rows[0]:rows[-1] + 1, :columns[-1] + 1]
+    grey = picture.min(axis=2)  # white stays white, the colours of labels become dark
+    if ink.shape[0] > grey.shape[0] or ink.shape[1] > grey.shape[1]:
+        return None
+    _, best, _, corner = cv2.minMaxLoc(cv2.matchTemplate(grey, ink, cv2.TM_CCOEFF_NORMED))
+    return corner if best > 0.85 else None
+
+
+@contextlib.contextmanager
+def desktop(folder, *options, **more):
+    """A Desktop whose demo keeps its book in mine.dat."""
+    size = more.get("size", (1600, 900))
+    with xvfb(*size, arguments=("-fbdir", str(folder))) as (server, display), contextlib.ExitStack() as stack:
+        env = environment(DISPLAY=display)
+        if more.get("manager"):
+            stack.enter_context(process("openbox", env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        door = Doorcam("--source", "demo", "--faces", "mine.dat", *options, folder=folder, env=env)
+        with door:
+            yield Desktop(str(folder), server, display, door)
+
+
+@pytest.fixture
+def door(tmp_path):
+    """A window of 1280 x 720 in which visitor 1 has just been seen for the first time."""
+    with desktop(tmp_path) as screen:
+        screen.wait_for_window((1280, 720))
+        screen.door.wait_for("visitor 1 is new")
+        yield screen
+
+
+def visitors_in(folder):
+    with open(os.path.join(str(folder), "mine.dat"), "rb") as file:
+        visitors, _, problems = doorcam.read_known_faces(file.read())
+    assert problems == []
+    return visitors
+
+
+def ended_well(screen):
+    """Checks that doorcam ends by itself with status 0 and that its book is saved."""
+    status, _, err = screen.door.end(30)
+    assert (status, err) == (0, "")
+    assert visitors_in(screen.folder)[0].number == 1
+
+
+# ------------------------------------------------------------------------------------------------ what it shows
+
+
+def test_the_window_shows_labels_and_strip_and_q_saves(door, tmp_path):
+    door.wait_for_text("New visitor!", 0.8)
+    picture = door.picture()
+    left, top = find_text(picture, "New visitor!", 0.8)
+    bar = picture[top + 2:top + 28, left - 4:left + 100].reshape(-1, 3).astype(int)
+    assert (np.abs(bar - doorcam.GREEN).max(axis=1) < 12).mean() > 0.5  # the bar is green around the letters
+    head_left, head_top = find_text(picture, "Visitors at door", 0.65)
+    assert head_left < 20 and head_top < 10
+    card_left, card_top = find_text(picture, "First visit", 0.55)
+    assert card_left < 20 and 150 < card_top < 180
+    door.wait_for_text("At door 7s", 0.8)
+    card = door.picture()[30:150, 0:150].astype(int)
+    door.press("q")
+    ended_well(door)
+    saved = doorcam.picture_of(visitors_in(tmp_path)[0])[:120].astype(int)
+    assert np.abs(card - saved).mean() < 12
+
+
+@pytest.mark.parametrize("key", ["q", "Escape"])
+def test_a_key_ends_it(door, key):
+    door.press(key)
+    ended_well(door)
+
+
+def test_closing_the_window_ends_it(tmp_path):
+    with desktop(tmp_path, manager=True) as screen:
+        screen.wait_for_window()
+        screen.door.wait_for("visitor 1 is new")
+        screen.call("wmctrl", "-c", "doorcam")
+        ended_well(screen)
+
+
+def test_a_signal_ends_the_window(door):
+    door.door.process.send_signal(signal.SIGTERM)
+    ended_well(door)
+
+
+# ------------------------------------------------------------------------------------------- mouse and keyboard
+
+
+def test_a_click_in_the_strip_says_who_that_is(door):
+    door.wait_for_text("First visit", 0.55)
+    door.click(60, 90)
+    left, top = door.wait_for_text("Visitor 1", 0.8)
+    door.wait_for_text("First visit", 0.8)
+    picture = door.picture()
+    assert find_text(picture, "First time", 0.8) and find_text(picture, "Last time", 0.8)
+    door.click(600, 650)
+    door.wait_until_text_has_gone("Visitor 1", 0.8)
+    door.click(600, 650)  # nobody is there
+    assert not find_text(door.picture(), "Visitor 1", 0.8)
+
+
+def test_a_click_on_a_face_says_who_that_is_and_n_names_that_one(door):
+    left, top = door.wait_for_text("At door 7s", 0.8)
+    door.click(left + 40, top - 60)
+    door.wait_for_text("Visitor 1", 0.8)
+    door.press("n")
+    door.wait_for_text("Name of visitor 1:", 0.75)
+    door.press("a", "n", "n", "a", "Return")
+    door.door.wait_for("visitor 1 is now Anna")
+    door.wait_for_text("Anna, first visit", 0.55)
+    door.press("q")
+    ended_well(door)
+    assert visitors_in(door.folder)[0].name == "Anna"
+
+
+def test_a_panel_goes_by_itself(door):
+    door.press("h")
+    door.wait_for_text("full screen and back", 0.8)
+    door.wait_until_text_has_gone("full screen and back", 0.8, seconds=doorcam.PANEL_SECONDS + 15)
+
+
+# ----------------------------------------------------------------------------------------------- the full screen
+
+
+def pointer_is_drawn(screen, x, y):
+    """Whether the display's memory holds the pointer, which a screenshot leaves out."""
+    with open(os.path.join(screen.folder, "Xvfb_screen0"), "rb") as file:
+        data = file.read()
+    shot = screen.picture()
+    height, width = shot.shape[:2]
+    start = int.from_bytes(data[:4], "big") + 12 * int.from_bytes(data[76:80], "big")
+    memory = np.frombuffer(data, np.uint8, width * height * 4, start).reshape(height, width, 4)[:, :, :3]
+    place = (slice(y - 8, y + 16), slice(x - 8, x + 12))
+    return (np.abs(memory[place].astype(int) - shot[place]).max(axis=2) > 60).sum() > 15
+
+
+def test_full_screen_and_back(tmp_path):
+    with desktop(tmp_path, "--fullscreen", size=(800, 480)) as screen:
+        screen.wait_for_window((800, 480))
+        unit = doorcam.unit_of(np.zeros((450, 800, 3)))
+        screen.door.wait_for("visitor 1 is new")
+        screen.wait_for_text("New visitor!", 0.8, unit)
+        left, top = screen.wait_for_text("Visitors at door", 0.65, unit)
+        assert left < 20 and 15 <= top < 30
+        screen.click(40, 80)
+        screen.wait_for_text("Visitor 1", 0.8, unit)
+        screen.click(40, 80)
+        screen.press("f")
+        screen.wait_for_window((720, 405))
+        screen.press("f")
+        screen.wait_for_window((800, 480))
+        screen.press("q")
+        ended_well(screen)
+
+
+def test_the_pointer_is_hidden_in_full_screen_only(tmp_path):
+    with desktop(tmp_path, size=(800, 480)) as screen:
+        screen.wait_for_window((720, 405))
+        screen.call("xdotool", "mousemove", "400", "400")
+        wait_for(lambda: pointer_is_drawn(screen, 400, 400), 10, "no pointer in a window")
+        screen.press("f")
+        screen.wait_for_window((800, 480))
+        wait_for(lambda: not pointer_is_drawn(screen, 400, 400), 10, "a pointer in full screen")
+        screen.press("f")
+        screen.wait_for_window((720, 405))
+        wait_for(lambda: pointer_is_drawn(screen, 400, 400), 10, "no pointer after full screen")
+
+
+def test_full_screen_with_a_window_manager(tmp_path):
+    with desktop(tmp_path, "--fullscreen", size=(1024, 600), manager=True) as screen:
+        screen.wait_for_window((1024, 600))
+        screen.press("f")
+        wait_for(lambda: screen.place()[2:] != (1024, 600), 20, "the window stays as large as the screen")
+        screen.press("f")
+        screen.wait_for_window((1024, 600))
+
+
+# ---------------------------------------------------------------------------------------------- the display's end
+
+
+def test_a_display_that_goes_away(door):
+    door.server.kill()
+    status, _, err = door.door.end(30)
+    assert status == 1
+    one_line(err, door.display, "gone")
+    assert visitors_in(door.folder)[0].number == 1
+
+
+def test_a_display_that_goes_away_unnoticed_loses_nothing_that_was_saved(tmp_path):
+    """Qt ends the process, past every `finally`, if it is the first to see that its display has gone."""
+    shutil.copy(EXAMPLE, str(tmp_path / "mine.dat"))
+    program = ["-c", "import sys; sys.path.insert(0, %r); import doorcam; doorcam.Screen.gone = lambda self: False; "
+               "sys.exit(doorcam.main(sys.argv[1:]))" % os.path.dirname(os.path.abspath(doorcam.__file__))]
+    with xvfb() as (server, display):
+        door = Doorcam("--source", "demo", "--faces", "mine.dat", folder=tmp_path, program=program,
+                       env=environment(DISPLAY=display))
+        with door:
+            door.wait_for("visitor 1 returned")
+            wait_for(lambda: visitors_in(tmp_path)[0].seen_count == 4, 20, "the visit is not saved")
+            server.kill()
+            status, _, err = door.end(30)
+    assert status != 0 and "Traceback" not in err
+    assert visitors_in(tmp_path)[0].seen_count == 4
