@@ -98,7 +98,7 @@ LOOK_PERIOD = 0.095           # s between two looks while somebody is undecided;
 CALM_PERIOD = 0.19            # s, when everybody in view is decided: the boxes move with the faces in between
 STILL_PERIOD = 0.95           # s, when nothing moves and everybody is decided
 IDLE_PERIOD = 3.0             # s, when nothing moves and nobody is in view: somebody may stand still
-WHOLE_PERIOD = 0.33           # s between two looks at the whole picture while faces are followed
+WHOLE_PERIOD = 0.45           # s between two looks at the whole picture while faces are followed
 ENCODE_PERIOD = 2.0           # s between two encodings of a face that is decided
 MOTION_HOLD = 2.0             # s after the last motion in which the scene still counts as moving
 EMPTY_LOOKS = 20              # looks in a moving scene without a face after which they come less often
@@ -106,7 +106,7 @@ LOOKING_LIMIT = 10.0          # s after which an undecided face is no longer loo
 
 MIN_FACE = 36                 # pixels of the full-size frame; narrower faces give encodings of no use
 MIN_SCORE = 0.0               # the detector's own; HOG: 0 is its threshold
-MIN_FRONTAL = 0.35            # 1 looks into the camera, 0 in profile (see frontality)
+MIN_FRONTAL = 0.20            # 1 looks into the camera, 0 in profile (see frontality)
 MIN_SHARPNESS = 15.0          # variance of the Laplacian of the face at 100 pixels: below it all is blur
 AGREEMENT = 0.40              # mean distance of a track's encodings from their mean; what scatters more is no face
 KNOWN_SIGHTINGS = 3           # encodings before somebody can be called known
@@ -158,6 +158,7 @@ LOOK_WIDTH = 1920             # pixels; a wider frame is reduced to that before 
 RECONNECT_PAUSES = (0.5, 1, 2, 4, 7, 10)  # s between attempts to get a camera back; the last one repeats
 CHILD_PAUSES = (0.2, 1, 3, 10, 30)        # s before the recognition process is started again
 CHILD_HUNG = 20.0             # s after which a look that has no answer means that the child hangs
+LARGE_BLOCK = 2 << 20         # bytes; memory of that size goes back to the system as soon as it is free
 CHILD_START = 120.0           # s for loading dlib's models, from a slow SD card
 
 WHITE, BLACK, RED, GREEN, GREY = (255, 255, 255), (0, 0, 0), (0, 0, 220), (60, 150, 0), (90, 90, 90)  # BGR
@@ -165,6 +166,7 @@ TITLE = "doorcam"
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WINDOW_SHARE = 0.9            # of the screen that the window takes at most at first
 PANEL_SECONDS = 8.0           # in which a panel stays: who somebody is, or the keys
+KEY_PERIOD = 0.03             # s between two looks for a key: OpenCV loses the first of two that come in between
 REDRAW_AFTER = 0.25           # s without a new frame after which the old one is drawn again, for clicks and keys
 KEY_ESCAPE = 27
 
@@ -286,7 +288,8 @@ class Source(typing.NamedTuple):
 
 def parse_source(text):
     """The Source that the user's text means; ValueError if it can mean none."""
-    device = re.match(r"^(?:/dev/video)?(\d{1,3})$", text)
+    name = os.path.realpath(text) if text.startswith("/dev/v4l/") else text  # links to /dev/video0 and so on
+    device = re.match(r"^(?:/dev/video)?(\d{1,3})$", name)
     sensor = re.match(r"^csi(?::(\d))?$", text)
     if device:
         return Source("camera", int(device.group(1)))
@@ -297,8 +300,8 @@ def parse_source(text):
     if " ! " in text:
         return Source("pipeline", text)
     if text.startswith("file://"):
-        return Source("file", text[len("file://"):])
-    if re.match(r"^[a-zA-Z][a-zA-Z0-9+.-]*://.", text):
+        text = text[len("file://"):]
+    elif re.match(r"^[a-zA-Z][a-zA-Z0-9+.-]*://.", text):
         return Source("url", text)
     if not text.strip() or "\0" in text:
         raise ValueError("it is empty")
@@ -533,11 +536,14 @@ def read_recording(source, flip, start):
 
 
 def paced(frames):
-    """The frames at the speed at which they were taken, for the window."""
+    """The frames at the speed at which they were taken, for the window; (None, time) while there is no new one."""
     shown, last = time.monotonic(), None
     for frame, now in frames:
         if last is not None:
             shown += min(now - last, 1.0)
+            while shown - time.monotonic() > KEY_PERIOD:
+                time.sleep(KEY_PERIOD)
+                yield None, last
             time.sleep(max(0.0, shown - time.monotonic()))
         last = now
         yield frame, now
@@ -666,7 +672,7 @@ def camera_name(number):
     return None
 
 
-def live_frames(camera, shift, wait=0.1):
+def live_frames(camera, shift, wait=KEY_PERIOD):
     """The newest frames of a live camera with the wall clock's time, for ever; None while there is no new one.
 
     shift(seconds) is called when somebody has set the wall clock.
@@ -882,11 +888,20 @@ def die_with_parent(parent):
         os._exit(1)
 
 
+def give_memory_back():
+    """Has the C library return large blocks at once: dlib's buffers would keep 150 MB occupied between two looks."""
+    with contextlib.suppress(OSError, AttributeError):  # not every C library has it
+        libc = ctypes.CDLL(None)
+        for setting in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+            libc.mallopt(setting, LARGE_BLOCK)
+
+
 def recognize_in_child(pipe, detector, parent):
     """The recognition process: answers each Look that comes through the pipe with its Faces, until the pipe ends."""
     for name in ("SIGINT", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     die_with_parent(parent)
+    give_memory_back()
     cv2.setNumThreads(1)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
@@ -1446,8 +1461,8 @@ class Book:
     def one_person(self, visitor):
         """The other entry that beyond doubt is the same person as this one, or None.
 
-        Both means must rest on several visits, be nearer than the tolerance by JOIN_MARGIN, have no different names,
-        and never have been seen together.
+        One of the two must be known from several visits; their means must be nearer than the tolerance by JOIN_MARGIN;
+        they must not have two names, and never have been seen together.
         """
         if len(visitor.encodings) < 2:
             return None
@@ -1522,7 +1537,7 @@ class Door:
         if any(track.missed or (track.visitor is None and now - track.began < LOOKING_LIMIT) for track in self.tracks):
             return LOOK_PERIOD
         if self.tracks:
-            return CALM_PERIOD if moving else STILL_PERIOD
+            return CALM_PERIOD * self._crowd() if moving else STILL_PERIOD
         if not moving:
             return IDLE_PERIOD
         return LOOK_PERIOD if self._empty_looks < EMPTY_LOOKS else WHOLE_PERIOD
@@ -1532,7 +1547,11 @@ class Door:
             return True
         if track.sightings < ENOUGH_SIGHTINGS and now - track.began < LOOKING_LIMIT:
             return True
-        return not 0 <= now - track.encoded < ENCODE_PERIOD
+        return not 0 <= now - track.encoded < ENCODE_PERIOD * self._crowd()
+
+    def _crowd(self):
+        """How much less often each of many faces is looked at, so that a crowd costs little more than one."""
+        return max(1.0, len(self.tracks) / 2.0)
 
     # -- recognizing
 
@@ -1677,7 +1696,8 @@ class Door:
             found = self.book.lookup_known_face(track.mean())
             others = [apart for apart, other in found if other is not visitor]
             own = [apart for apart, other in found if other is visitor]
-            if own and own[0] <= self.tolerance() - SURELY_KNOWN and min(others, default=math.inf) - own[0] >= LEARN_MARGIN:
+            clear = own and min(others, default=math.inf) - own[0] >= LEARN_MARGIN
+            if clear and own[0] <= self.tolerance() - SURELY_KNOWN:
                 self.book.learn(visitor, track.mean())
         other = self.book.one_person(visitor)
         if other is None:
@@ -3204,9 +3224,11 @@ class Watch:
 
     def show_old_frame(self, now):
         """No new frame came: the window lives on, and says so after a while; False once the user has quit."""
+        if self.camera is None:
+            return self.window.poll()
         if self.shown is None:
             nothing = np.zeros((CAPTURE_HEIGHT, CAPTURE_WIDTH, 3), np.uint8)
-            return self.show(nothing, [], [], "Waiting for the picture of %s" % self.camera.source)
+            return self.show(nothing, [], [], "Waiting for the picture of " + str(self.camera.source))
         silent = self.camera.silent()
         if silent < REDRAW_AFTER:
             return self.window.poll()

@@ -581,7 +581,7 @@ def seconds_of(action, *arguments):
 
 def save_in_a_loop(work, save):
     """(longest gap in ms, seconds that the save took) of a loop that works, and saves in its 15th round."""
-    last, longest, saved, index = time.perf_counter(), 0.0, 0.0, 0
+    last, longest, saved, index, saving = time.perf_counter(), 0.0, 0.0, 0, False
     while index < 30 or saving:
         if index == 15:
             began = last
@@ -639,7 +639,7 @@ SCENES = {                    # seconds of the picture's cycle, faces, size of a
     "one face": (10, 1, 300, 250),
     "four faces": (10, 4, 230, 40),
     "nobody": (2, 0, 0, 0),
-    "somebody comes": (12, 1, 300, 60)}
+    "somebody comes": (12, 1, 300, 60)}  # and goes, again and again
 COMES = 7.0                   # s of its cycle after which somebody is there in "somebody comes"
 NOISE_720P = 2.0              # levels of 255, standard deviation
 WARM_UP = 5.0                 # s after the first frame, not counted for CPU and recognitions

@@ -21,7 +21,6 @@ def original(url, count):
     """The original's loop; count() is called for each frame that was searched for faces."""
     import cv2
     import face_recognition
-    import numpy as np
     capture = cv2.VideoCapture(url)
     encodings, metadata, since_save = [], [], 0
     while True:
@@ -44,17 +43,9 @@ def original(url, count):
             else:
                 labels.append("At door %ds" % (now - record["first_seen_this_interaction"]).total_seconds())
         say_who_came(labels)
-        for (top, right, bottom, left), label in zip(boxes, labels):
-            top, right, bottom, left = 4 * top, 4 * right, 4 * bottom, 4 * left
-            cv2.rectangle(frame, (left, top), (right, bottom), (0, 0, 255), 2)
-            cv2.rectangle(frame, (left, bottom - 35), (right, bottom), (0, 0, 255), cv2.FILLED)
-            cv2.putText(frame, label, (left + 6, bottom - 6), cv2.FONT_HERSHEY_DUPLEX, 0.8, (255, 255, 255), 1)
-        recent = [one for one in metadata if (now - one["last_seen"]).total_seconds() < 10 and one["seen_frames"] > 5]
-        for index, record in enumerate(recent[:frame.shape[1] // 150]):
-            frame[30:180, 150 * index:150 * index + 150] = record["face_image"]
-            cv2.putText(frame, "%d visits" % record["seen_count"], (150 * index + 10, 170), cv2.FONT_HERSHEY_DUPLEX,
-                        0.6, (255, 255, 255), 1)
-        cv2.imshow("Video", np.ascontiguousarray(frame))
+        draw(frame, boxes, labels, [one for one in metadata if (now - one["last_seen"]).total_seconds() < 10
+                                    and one["seen_frames"] > 5])
+        cv2.imshow("Video", frame)
         if cv2.waitKey(1) & 0xFF == ord("q"):
             break
         since_save += 1
@@ -62,6 +53,20 @@ def original(url, count):
             with open(os.devnull, "wb") as file:
                 pickle.dump([encodings, metadata], file)
             since_save = 0
+
+
+def draw(frame, boxes, labels, recent):
+    """Draws a box and a label for each face, and the pictures of those seen of late."""
+    import cv2
+    for box, label in zip(boxes, labels):
+        top, right, bottom, left = (4 * side for side in box)
+        cv2.rectangle(frame, (left, top), (right, bottom), (0, 0, 255), 2)
+        cv2.rectangle(frame, (left, bottom - 35), (right, bottom), (0, 0, 255), cv2.FILLED)
+        cv2.putText(frame, label, (left + 6, bottom - 6), cv2.FONT_HERSHEY_DUPLEX, 0.8, (255, 255, 255), 1)
+    for index, record in enumerate(recent[:frame.shape[1] // 150]):
+        frame[30:180, 150 * index:150 * index + 150] = record["face_image"]
+        cv2.putText(frame, "%d visits" % record["seen_count"], (150 * index + 10, 170), cv2.FONT_HERSHEY_DUPLEX, 0.6,
+                    (255, 255, 255), 1)
 
 
 def look_up(encodings, metadata, encoding, now):

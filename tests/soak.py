@@ -2,7 +2,7 @@
 """A simulated month at the door: soak.py VISITS PEOPLE SEED, in a folder of its own. Prints a line of JSON.
 
 The clock and the faces are scripted; the tracks, the book, the log and the saves to the disk are doorcam's own. Memory
-and open files are measured when everybody has been there once or more (half of the visits at the latest) and at the end.
+and open files are measured when everybody has been there a few times (half of the visits at the latest) and at the end.
 """
 import json
 import os
@@ -23,7 +23,8 @@ MONTH = 30 * 86400.0          # s
 PATH, LOG = "known_faces.dat", "visits.csv"
 LOOK = 0.25                   # s between two looks of a visit
 APART = 0.75                  # about the distance of two strangers' encodings
-SCATTER = 0.22                # about that of one encoding from its person's mean
+DAY = 0.22                    # about that of a visit's encodings from the person's: other light, glasses
+SCATTER = 0.2                 # about that of one encoding from the visit's
 
 
 class Month:
@@ -43,9 +44,10 @@ class Month:
 
     def visit(self, people):
         """Some people come together, stay for some looks, and go; then nobody comes for a while."""
-        for index in range(self.chance.randint(8, 20)):
+        shift = self.noise.normal(0, DAY / np.sqrt(128), 128)
+        for _ in range(self.chance.randint(8, 20)):
             faces = [doorcam.Face(helpers.box_at(200 + 250 * place), 1.0, 1.0, 100.0 + self.chance.uniform(0, 100),
-                                  self._sight(person), self.chance.choice(self.pictures))
+                                  self._sight(person) + shift, self.chance.choice(self.pictures))
                      for place, person in enumerate(people)]
             self.look(faces)
             self.now += LOOK

@@ -94,6 +94,27 @@ def test_a_hostile_file_is_kept_as_it_was(tmp_path, capsys, title):
     assert kept[0].name in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", ("\x1b]0;owned\x07\x1b[2J\r\n\b", "\u202egnp.exe", "\ud800", "a\u2028b", "\0",
+                                   "=1+1", "<script>", "'\";$(id)", "\U0001f469\u200d\U0001f680" * 5, "x" * 10000))
+def test_texts_of_a_foreign_file_are_harmless(tmp_path, capsys, words):
+    """Names, and whatever of the file's may get into a message."""
+    path = tmp_path / "known_faces.dat"
+    path.write_bytes(files.file_with(name=words, seen_count=1))
+    assert doorcam.main(["--faces", str(path), "list"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 3 and err == ""
+    assert harmless(out) and max(map(len, out.splitlines())) < 250
+    path.write_bytes(hostile.program(hostile.call(hostile.name(words.replace("\n", " ").replace("\ud800", "?"), "x"))))
+    assert doorcam.main(["--faces", str(path), "list"]) == 1
+    out, err = capsys.readouterr()
+    assert len(err.splitlines()) == 1 and harmless(err) and len(err) < 1000
+
+
+def harmless(text):
+    """Whether a terminal shows the text and does not obey it; the two joiners belong to Persian words and to emoji."""
+    return all(char.isprintable() or char in "\n\u200c\u200d" for char in text)
+
+
 @pytest.mark.parametrize("data, size", (
     (b"", (0, 0)), (b"\xff\xd8", (0, 0)), (b"\xff\xd8\xff\xda" + b"\0" * 20, (0, 0)),
     (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x10\x00\x20\x03", (32, 16)),

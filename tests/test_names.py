@@ -2,13 +2,12 @@
 import subprocess
 import time
 
-import cv2
 import numpy as np
 import pytest
 
 import doorcam
-from helpers import START, STEP, Story, face, person
-from processes import Doorcam, environment, wait_for, xvfb
+from helpers import START, Story, face, person
+from processes import Doorcam, environment, xvfb
 
 SCRIPTS = {"Latin": "Zoë", "Cyrillic": "Мария", "Greek": "Ελένη", "Hebrew": "יעל", "Arabic": "مريم", "Chinese": "李明"}
 

@@ -1,4 +1,5 @@
 """The owner's side: commands as processes, what the terminal and the log say, --on-visit, --mask, --forget-after."""
+import base64
 import csv
 import datetime
 import fcntl
@@ -8,9 +9,12 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
 import threading
 import time
+import urllib.parse
 
 import cv2
 import numpy as np
@@ -18,7 +22,7 @@ import pytest
 
 import doorcam
 from helpers import START, Story, book_of, face, person
-from processes import EXAMPLE, Doorcam, environment, one_line, run_doorcam, visit_frames, wait_for, write_clip
+from processes import EXAMPLE, environment, one_line, process, run_doorcam, visit_frames, wait_for, write_clip
 
 HOSTILE = ("=cmd|' /C calc'!A0", "a\x1b[2J\x07b", "'; rm -rf ~; $(reboot) `id`", "<script>alert(1)</script>", "-n",
            "%s%n{0}\\", "x" * 10000, "\u202eabc", "Мария", "مريم", "李明", "")
@@ -420,7 +424,7 @@ def test_somebody_ignored_is_neither_said_nor_logged_nor_announced(folder, clip)
 
 
 def test_who_reads_the_output_may_go_and_everything_is_saved(folder, clip):
-    command = "%s %s --headless --source %s --stats" % (os.sys.executable, doorcam.__file__, clip)
+    command = "%s %s --headless --source %s --stats" % (sys.executable, doorcam.__file__, clip)
     program = subprocess.Popen(["bash", "-c", "set -o pipefail; %s | head -n 1" % command], cwd=str(folder),
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
     out, err = program.communicate(timeout=120)
@@ -430,13 +434,12 @@ def test_who_reads_the_output_may_go_and_everything_is_saved(folder, clip):
 
 # ------------------------------------------------------------------------------------------------------ recipes
 
-README_RECIPES = {
-    "twilio": 'curl -s -m 20 -u "$SID:$TOKEN" --data-urlencode "To=$PHONE" --data-urlencode "From=$SENDER" '
-              '--data-urlencode "Body=At the door: ${DOORCAM_NAME:-visitor $DOORCAM_VISITOR}" '
-              '"$TWILIO/2010-04-01/Accounts/$SID/Messages.json"',
-    "home assistant": 'curl -s -m 20 --data-urlencode "event=$DOORCAM_EVENT" --data-urlencode "name=$DOORCAM_NAME" '
-                      '--data-urlencode "visitor=$DOORCAM_VISITOR" "$HOME_ASSISTANT/api/webhook/doorcam"',
-    "photo": 'curl -s -m 20 -F "photo=@$DOORCAM_PHOTO;type=image/jpeg" "$HOME_ASSISTANT/photo"'}
+def recipe(service):
+    """The command under the paragraph of README.md that names a service."""
+    with open(os.path.join(os.path.dirname(doorcam.__file__), "README.md"), encoding="utf-8") as file:
+        chapter = re.search(r"^## Messages when somebody comes$(.*?)^## ", file.read(), re.M | re.S).group(1)
+    return next(code for text, code in re.findall(r"((?:^\S[^\n]*\n)+)\n```sh\n(.*?)^```$", chapter, re.M | re.S)
+                if service in text)
 
 
 @pytest.fixture
@@ -463,26 +466,72 @@ def web():
     thread.join(5)
 
 
-@pytest.mark.parametrize("recipe", sorted(README_RECIPES))
-def test_recipes_send_what_they_should(recipe, web, on_visit, monkeypatch, capsys):
-    address, requests = web
-    for name, value in (("SID", "AC1"), ("TOKEN", "secret"), ("PHONE", "+15550100"), ("SENDER", "+15550101"),
-                        ("TWILIO", address), ("HOME_ASSISTANT", address)):
-        monkeypatch.setenv(name, value)
-    command = on_visit(README_RECIPES[recipe], AT_THE_END=20.0)
-    command.start(event(name='Мария & "Co" ;'), PHOTO)
+NAME = 'Мария "M" & Co; $(touch hacked)'
+
+
+def run_recipe(command, on_visit):
+    command = on_visit(command, AT_THE_END=40.0)
+    command.start(event(name=NAME), PHOTO)
     command.close()
+
+
+@pytest.mark.parametrize("service, host, path", (
+    ("Twilio", "https://api.twilio.com", "/2010-04-01/Accounts/AC0123/Messages.json"),
+    ("webhook", "http://homeassistant.local:8123", "/api/webhook/doorcam"),
+    ("apprise", "json://localhost:8080", "/door")))
+def test_the_recipes_for_the_web(service, host, path, web, on_visit, capsys):
+    address, requests = web
+    command = recipe(service)
+    assert host in command
+    local = address.replace("http:", "json:") if service == "apprise" else address
+    command = command.replace(host, local).replace(".venv/bin", os.path.dirname(sys.executable))
+    run_recipe(command, on_visit)
     assert capsys.readouterr().err == ""
-    (path, authorization, body), = requests
-    if recipe == "photo":
-        assert path == "/photo" and doorcam.to_jpeg(PHOTO) in body
+    (asked, authorization, body), = requests
+    assert asked == path and (authorization is not None) == (service == "Twilio")
+    if service == "apprise":
+        message = json.loads(body.decode())
+        assert message["message"] == NAME + ", visit 3"
+        assert base64.b64decode(message["attachments"][0]["base64"]) == doorcam.to_jpeg(PHOTO)
     else:
-        assert path == ("/2010-04-01/Accounts/AC1/Messages.json" if recipe == "twilio" else "/api/webhook/doorcam")
-        fields = dict(part.split("=", 1) for part in body.decode().split("&"))
-        expected = {"twilio": ("Body", "At the door: "), "home assistant": ("name", "")}[recipe]
-        from urllib.parse import unquote_plus
-        assert unquote_plus(fields[expected[0]]) == expected[1] + 'Мария & "Co" ;'
-    assert (authorization is not None) == (recipe == "twilio")
+        fields = urllib.parse.parse_qs(body.decode())
+        if service == "Twilio":
+            assert fields == {"From": ["+15550101"], "To": ["+15550100"], "Body": ["At the door: " + NAME]}
+        else:
+            assert fields == {"event": ["returned"], "name": [NAME], "visitor": ["3"]}
+
+
+def test_the_recipe_for_mqtt(on_visit, capsys, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    mosquitto = shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin")
+    with process(mosquitto, "-p", port, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        wait_for(lambda: not subprocess.call(("mosquitto_pub", "-p", port, "-t", "ready", "-m", "x", "-r"),
+                                             stderr=subprocess.DEVNULL), 20, "the broker")
+        with open(str(tmp_path / "got"), "wb") as file:
+            with process("mosquitto_sub", "-p", port, "-t", "doorcam/#", "-t", "ready", "-C", "3", "-F", "%t %x",
+                         stdout=file) as listener:
+                wait_for(lambda: b"ready" in (tmp_path / "got").read_bytes(), 20, "the listener")
+                run_recipe(recipe("MQTT").replace("-h homeassistant.local", "-p " + port), on_visit)
+                assert listener.wait(20) == 0
+    assert capsys.readouterr().err == ""
+    got = dict(line.split(" ") for line in (tmp_path / "got").read_text().splitlines())
+    assert bytes.fromhex(got["doorcam/visit"]).decode() == NAME
+    assert bytes.fromhex(got["doorcam/photo"]) == doorcam.to_jpeg(PHOTO)
+
+
+def test_the_song_is_played_for_its_visitor_only(on_visit, tmp_path, monkeypatch):
+    player = tmp_path / "mpg123"
+    player.write_text('#!/bin/sh\necho "$@" >> %s/songs\n' % tmp_path)
+    player.chmod(0o755)
+    monkeypatch.setenv("PATH", "%s:%s" % (tmp_path, os.environ["PATH"]))
+    command = on_visit(recipe("song"), AT_THE_END=20.0)
+    for number in (1, 3, 4):
+        command.start(event(number=number), PHOTO)
+    command.close()
+    wait_for((tmp_path / "songs").exists, 10, "the song")
+    assert (tmp_path / "songs").read_text() == "-q welcome.mp3\n"
 
 
 # ------------------------------------------------------------------------------------------------------ privacy

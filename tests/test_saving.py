@@ -69,7 +69,7 @@ def test_the_way_of_the_original_would_fail_the_crash_test(path):
         numbers_in(path)
 
 
-# ------------------------------------------------------------------------------------------ a disk that fails, or is full
+# ---------------------------------------------------------------------------------------- a disk that fails, or is full
 
 
 def fail(monkeypatch, function):
@@ -344,7 +344,7 @@ def test_a_book_without_a_file_is_never_saved(tmp_path, monkeypatch):
     assert os.listdir(str(tmp_path)) == []
 
 
-# ------------------------------------------------------------------------------------------ permissions, links, leftovers
+# ---------------------------------------------------------------------------------------- permissions, links, leftovers
 
 
 def test_a_new_file_is_the_users_alone(path):
@@ -453,7 +453,7 @@ def test_a_file_that_may_not_be_written_is_said_at_the_start(tmp_path, path, loc
     assert numbers_in(path) == [1]
 
 
-# ---------------------------------------------------------------------------------------- damaged, foreign and odd files
+# --------------------------------------------------------------------------------------- damaged, foreign and odd files
 
 DAMAGED = {"text": b"hello", "cut": files.original_file(2)[:-100], "empty": b"", "zeros": b"\0" * 5000,
            "another pickle": pickle.dumps({"a": 1}), "hostile": b"cos\nsystem\n(S'touch ran'\ntR."}

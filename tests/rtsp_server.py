@@ -1,0 +1,24 @@
+"""A network camera on this machine: python3 rtsp_server.py PORT serves rtsp://127.0.0.1:PORT/cam, 15 frames a second."""
+import sys
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+
+PIPELINE = ("( videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=480,framerate=15/1 ! "
+            "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay name=pay0 config-interval=1 )")
+
+Gst.init(None)
+server = GstRtspServer.RTSPServer()
+server.set_address("127.0.0.1")
+server.set_service(sys.argv[1])
+factory = GstRtspServer.RTSPMediaFactory()
+factory.set_launch(PIPELINE)
+factory.set_shared(True)
+server.get_mount_points().add_factory("/cam", factory)
+if not server.attach(None):
+    sys.exit("port %s is taken" % sys.argv[1])
+print("ready", flush=True)
+GLib.MainLoop().run()
