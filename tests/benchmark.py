@@ -726,7 +726,7 @@ class Tree:
     """A process and its children, looked at again and again: samples of (time, CPU seconds so far, MB)."""
 
     def __init__(self, pid):
-        self.pid, self.samples = pid, []
+        self.pid, self.samples, self.shares = pid, [], [math.nan]   # shares: MB, what is shared counted once
         self._tick, self._page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
     def sample(self):
@@ -741,6 +741,8 @@ class Tree:
         own = [stats[pid] for pid in tree if pid in stats]
         self.samples.append((time.monotonic(), sum(sum(map(int, one[11:15])) for one in own) / self._tick,
                              sum(int(one[21]) for one in own) * self._page / 1e6))
+        if len(self.samples) % 10 == 0:  # seldom, for it holds up the process
+            self.shares.append(sum(map(proportional_memory, tree)))
 
     def cpu(self, since):
         """CPU seconds a second from then on."""
@@ -749,6 +751,13 @@ class Tree:
 
     def memory(self):
         return max(one[2] for one in self.samples)
+
+
+def proportional_memory(pid):
+    """MB of a process, with its part of what it shares with others; 0 if it has gone."""
+    with contextlib.suppress(OSError), open("/proc/%d/smaps_rollup" % pid) as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith("Pss:")) / 1e3
+    return 0
 
 
 def run_program(program, jpegs, marked, display, options):
@@ -792,7 +801,8 @@ def speed_figures(began, marks, lines, tree, shown, recognitions):
     p50, p99, most = np.percentile(gaps, (50, 99, 100))
     return {"fps shown": (len(shown) - 1) / (shown[-1] - shown[0]), "gap p50, ms": p50, "gap p99, ms": p99,
             "gap max, ms": most, "recognitions a second": found / (shown[-1] - shown[0]),
-            "CPU seconds a second": tree.cpu(warm), "memory at most, MB": tree.memory(),
+            "CPU seconds a second": tree.cpu(warm), "memory at most (RSS), MB": tree.memory(),
+            "the same, shared counted once": float(np.nanmax(tree.shares)),
             "start to first frame, s": shown[0] - began, "camera's first to first shown, s": shown[0] - marks[0][1],
             "comes to label, mean s": float(np.mean(waits)) if waits else math.nan,
             "comes to label, max s": max(waits, default=math.nan)}
@@ -810,8 +820,9 @@ def speed(options):
             columns = [run_program(program, jpegs, marked, display, options) for program in PROGRAMS]
             print_speed(columns)
     print("\nCPU (children included) is counted from %d s after the first frame on; memory is the sum of what each\n"
-          "process holds (RSS). Label: from the moment when the camera sends the first frame with the whole face to\n"
-          "the line that says who came; for the original's loop, to its first label." % WARM_UP)
+          "process holds (RSS), and with what they share counted once (PSS). Label: from the moment when the camera\n"
+          "sends the first frame with the face to the line that says who came; for the original's loop, to its first\n"
+          "label." % WARM_UP)
 
 
 def print_speed(columns):
