@@ -1867,6 +1867,7 @@ def dump_known_faces(snapshot, file):
     """Writes what Book.snapshot() returned to a binary file: a pickle of protocol 4 that any numpy and OpenCV read."""
     cv2.imdecode.__module__ = "cv2"  # some versions leave it out or say cv2.cv2, which others do not have
     pickler = pickle.Pickler(file, protocol=4)
+    pickler.fast = True  # without its table of all objects, for which it held up the frames of a large book
     pickler.dispatch_table = {
         np.ndarray: lambda array: (np.ndarray, (array.shape, array.dtype.str, array.tobytes())),
         StoredPicture: lambda picture: (cv2.imdecode, (np.frombuffer(picture.jpeg, np.uint8), cv2.IMREAD_COLOR))}
