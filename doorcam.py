@@ -148,9 +148,10 @@ MAX_NAME = 100                # characters
 
 CLOCK_JUMP = 2.0              # s by which wall clock and steady clock differ when somebody has set the wall clock
 CAMERA_LOST = 3.0             # s without a frame after which the picture counts as lost
+CAMERA_BACK = 3               # frames after which it is back: a dying connection, too, may give half a frame
 CAMERA_STALLED = 12.0         # s without a frame after which a read that does not return is given up
 CAMERA_TIMEOUT = 8000         # ms after which opening or reading a network camera fails, where OpenCV can do that
-PIPELINE_TIMEOUT = 8.0        # s without a frame after which a GStreamer pipeline is ended and opened again
+PIPELINE_TIMEOUT = 5.0        # s without a frame after which a GStreamer pipeline is ended and opened again
 LARGEST_FRAME = 3840 * 2160 * 3           # bytes of a frame of a GStreamer pipeline
 HUNG_READERS = 5              # reads that never return, and their threads, that are put up with
 V4L_FOLDER = "/sys/class/video4linux"     # where the kernel lists cameras
@@ -475,6 +476,11 @@ def why_not_open(source):
         if not os.access(source.value, os.R_OK) or os.path.isdir(source.value):
             return "the recording %s cannot be read: it must be a video file that you may read" % str(source)
         return "%s is not a video that OpenCV can read, or it is damaged" % str(source)
+    if source.kind == "csi":
+        return ("%s gives no picture: check its cable, close other programs that use it, or restart its service: "
+                "sudo systemctl restart nvargus-daemon" % str(source))
+    if source.kind == "pipeline":
+        return "the pipeline %s gives no picture: try it with gst-launch-1.0" % str(source)
     return ("%s cannot be opened: check that it is switched on and that the address and the password are right"
             % str(source))
 
@@ -677,7 +683,7 @@ def live_frames(camera, shift, wait=KEY_PERIOD):
 
     shift(seconds) is called when somebody has set the wall clock.
     """
-    wall, steady, lost = time.time(), steady_clock(), False
+    wall, steady, lost, came = time.time(), steady_clock(), False, 0
     while True:
         frame = camera.newest(wait)
         last_wall, last_steady = wall, steady
@@ -685,10 +691,14 @@ def live_frames(camera, shift, wait=KEY_PERIOD):
         jump = clock_jump(wall, steady, last_wall, last_steady)
         if jump:
             shift(jump)
-        if lost != (camera.silent() > CAMERA_LOST):
-            lost = not lost
-            say("no picture from %s since %d s: trying to get it back" % (camera.source, camera.silent()) if lost
-                else "%s is back" % camera.source)
+        silent = camera.silent()
+        came = 0 if silent > CAMERA_LOST else came + (frame is not None)
+        if not lost and silent > CAMERA_LOST:
+            lost = True
+            say("no picture from %s since %d s: trying to get it back" % (camera.source, silent))
+        elif lost and came >= CAMERA_BACK:
+            lost = False
+            say("%s is back" % str(camera.source))
         yield frame, wall
 
 

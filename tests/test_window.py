@@ -43,7 +43,7 @@ class Desktop:
         self.call("import", "-window", "root", path)
         return cv2.imread(path)
 
-    def wait_for_text(self, text, size, unit=1.0, seconds=20):
+    def wait_for_text(self, text, size, unit=1.0, seconds=60):
         """Waits until a text is on the screen, and returns the corner at which it stands."""
         return wait_for(lambda: find_text(self.picture(), text, size * unit), seconds, "no text %r" % text)
 
@@ -53,7 +53,7 @@ class Desktop:
             picture = self.picture()
             corners = [find_text(picture, "At door %ds" % second, 0.8) for second in range(5, 12)]
             return next((corner for corner in corners if corner), None)
-        return wait_for(found, 20, "no time at the door")
+        return wait_for(found, 60, "no time at the door")
 
     def wait_until_text_has_gone(self, text, size, unit=1.0, seconds=10):
         wait_for(lambda: not find_text(self.picture(), text, size * unit), seconds, "text %r stays" % text)
@@ -117,9 +117,13 @@ def ended_well(screen):
 
 
 def test_the_window_shows_labels_and_strip_and_q_saves(door, tmp_path):
-    door.wait_for_text("New visitor!", 0.8)
-    picture = door.picture()
-    left, top = find_text(picture, "New visitor!", 0.8)
+    pictures = [None]
+
+    def shown():
+        pictures[0] = door.picture()
+        return find_text(pictures[0], "New visitor!", 0.8)
+    left, top = wait_for(shown, 60, "nobody is new")
+    picture = pictures[0]
     bar = picture[top + 2:top + 28, left - 4:left + 100].reshape(-1, 3).astype(int)
     assert (np.abs(bar - doorcam.GREEN).max(axis=1) < 12).mean() > 0.5  # the bar is green around the letters
     head_left, head_top = find_text(picture, "Visitors at door", 0.65)

@@ -3,6 +3,7 @@
 GStreamer's Python loader finds it with GST_PLUGIN_PATH set to the folder above. Its picture has four quarters, from
 left to right and top to bottom of the brightness 40, 100, 160 and 220. The file that CSI_CONTROL names says what the
 camera does: "run", "end" (the stream ends), "fail" (it cannot be started, or stops with an error), "stall" (it blocks).
+A file of that name with ".frames" at its end is made with the first frame.
 """
 import os
 import time
@@ -57,6 +58,8 @@ class StandinCamera(GstBase.BaseSrc):
         if order != "run":
             return (Gst.FlowReturn.EOS if order == "end" else Gst.FlowReturn.ERROR), None
         time.sleep(1 / self.rate)
+        if not self.count:
+            open(os.environ["CSI_CONTROL"] + ".frames", "w").close()
         made = Gst.Buffer.new_wrapped(self.picture)
         made.pts, made.duration = int(self.count * Gst.SECOND / self.rate), int(Gst.SECOND / self.rate)
         self.count += 1
