@@ -325,3 +325,20 @@ def test_small_records_of_a_fork_come_back():
 
 def test_a_file_followed_by_something_else_loads():
     assert len(read(original_file() + b"junk")) == 3
+
+
+def test_a_book_of_ten_thousand_both_ways(tmp_path):
+    path, random = str(tmp_path / "known_faces.dat"), np.random.RandomState(1)
+    jpeg = doorcam.to_jpeg(smooth_picture(1, 150, 150))
+    visitors = [doorcam.Visitor(number, list(random.normal(0, 0.08, (5, 128)).astype(np.float32)),
+                                MORNING.timestamp(), jpeg) for number in range(1, 10001)]
+    doorcam.save_known_faces(path, doorcam.Book(visitors).snapshot())
+    with open(path, "rb") as file:
+        encodings, metadata = pickle.load(file)  # as the original program does
+    assert len(encodings) == len(metadata) == 10000
+    assert metadata[9999]["face_image"].shape == (150, 150, 3) and encodings[9999].shape == (128,)
+    book = doorcam.load_known_faces(path)
+    assert len(book) == 10000
+    for number in (1, 5000, 10000):
+        apart, nearest = book.lookup_known_face(visitors[number - 1].encodings[3])[0]
+        assert (nearest.number, apart) == (number, pytest.approx(0, abs=1e-6))

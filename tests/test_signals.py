@@ -260,6 +260,24 @@ def test_a_look_at_which_the_process_fails_or_hangs(recognizer, capsys, trouble,
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_only_the_newest_look_is_sent(recognizer):
+    os.kill(process_of(recognizer), signal.SIGSTOP)  # busy with the first look while the others come
+    recognizer.offer(look_of(1, (2, 2)))
+    wait_for(lambda: recognizer._busy is not None, 10, "the first look is sent")
+    for value in (2, 3, 4):
+        recognizer.offer(look_of(value, (2, 2)))
+    os.kill(process_of(recognizer), signal.SIGCONT)
+    seen = []
+
+    def last():
+        answer = recognizer.answer()
+        if answer:
+            seen.append(int(answer[0].frame[0, 0, 0]))
+        return seen[-1:] == [4]
+    wait_for(last, 30, "the newest look is answered")
+    assert 2 not in seen and 3 not in seen
+
+
 def test_a_process_that_is_stopped_before_it_takes_a_look(recognizer, capsys):
     """The look, larger than what the pipe holds, is not even taken: the thread that sends it hangs as well."""
     before = process_of(recognizer)
