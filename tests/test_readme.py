@@ -139,3 +139,17 @@ def test_the_own_ci_runs_the_test_command(tmp_path):
                           stdout=subprocess.PIPE, universal_newlines=True)
     assert done.stdout == code_after(TESTS)
     assert 'bash -c "$command" </dev/null' in script.splitlines()
+
+
+def test_the_service_file(tmp_path):
+    """systemd takes the unit of "Start at boot" without a word; a wrong one it does not."""
+    def verify(text):
+        (tmp_path / "doorcam.service").write_text(text)
+        done = subprocess.run(["systemd-analyze", "--user", "verify", str(tmp_path / "doorcam.service")],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, timeout=60,
+                              env=dict(os.environ, HOME=str(tmp_path), XDG_RUNTIME_DIR=str(tmp_path)))
+        return done.returncode, [line for line in done.stdout.splitlines() if "doorcam.service" in line]
+    unit = code_after("Start at boot")
+    assert verify(unit) == (0, [])
+    assert verify(unit.replace("ExecStart=/bin/sh", "ExecStart=/no/such/program")) != (0, [])
+    assert verify(unit.replace("KillMode=mixed", "KillMode=often"))[1]
