@@ -35,7 +35,6 @@ import collections
 import contextlib
 import csv
 import ctypes
-import ctypes.util
 import datetime
 import errno
 import fcntl
@@ -63,6 +62,7 @@ import time
 import traceback
 import typing
 import unicodedata
+import warnings
 
 # These libraries read their settings once, when they are loaded, so the settings stand before the imports.
 for _name, _value in (
@@ -780,6 +780,7 @@ class DlibEngine:
     name = "dlib"
 
     def __init__(self, detector="hog"):
+        warnings.simplefilter("ignore", UserWarning)  # its models import pkg_resources, whose last versions complain
         try:
             import dlib
             import face_recognition

@@ -1,0 +1,604 @@
+"""Cameras as they are: killed, frozen, stalled, unplugged, speaking nonsense, and brought back.
+
+All servers are this machine's own, and every wait is bounded.
+"""
+import http.server
+import itertools
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+import doorcam
+from helpers import Story, face, person
+from processes import (EXAMPLE, HERE, Doorcam, environment, numbered, one_line, process, read_number, run_doorcam,
+                       visit_frames, wait_for, xvfb)
+from test_window import find_text
+
+SYSTEM_PYTHON = "/usr/bin/python3"      # whose OpenCV has GStreamer
+BACK = 2 * doorcam.CAMERA_TIMEOUT / 1000.0 + max(doorcam.RECONNECT_PAUSES) + 10  # s in which a camera must be back
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Watcher:
+    """Reads a LiveCamera in a thread, as the main loop does, and keeps what came: shapes and times of frames."""
+
+    def __init__(self, camera):
+        self.camera, self.frames, self.error, self._stopped = camera, [], None, False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            for frame, _ in doorcam.live_frames(self.camera, lambda seconds: None):
+                if frame is not None:
+                    self.frames.append((time.monotonic(), frame))
+                if self._stopped:
+                    return
+        except doorcam.DoorcamError as error:
+            self.error = error
+
+    def wait_for_frames(self, count=5, seconds=BACK):
+        """Waits for so many frames from now on; returns the newest."""
+        start = len(self.frames)
+        wait_for(lambda: self.error or len(self.frames) >= start + count, seconds, "no frames")
+        assert self.error is None, self.error
+        return self.frames[-1][1]
+
+    def wait_for_loss(self, seconds=30):
+        wait_for(lambda: self.camera.silent() > doorcam.CAMERA_LOST, seconds, "the loss is not noticed")
+
+    def close(self):
+        self._stopped = True
+        self._thread.join(5)
+        return self.camera.close()
+
+
+@pytest.fixture
+def watch():
+    """watch(source, ...) gives a Watcher; all are closed in the end."""
+    watchers = []
+
+    def make(source, *arguments, **more):
+        watchers.append(Watcher(doorcam.LiveCamera(doorcam.parse_source(source), *arguments, **more)))
+        return watchers[-1]
+    yield make
+    for watcher in watchers:
+        watcher.close()
+
+
+def said_once(capsys, name):
+    """Checks that the loss and the return of a camera were said in one line each."""
+    said = []
+
+    def back():
+        said.append(capsys.readouterr().err)
+        return "is back" in "".join(said)
+    wait_for(back, 20, "the return is not said")
+    lines = "".join(said).splitlines()
+    assert len(lines) == 2, lines
+    assert lines[0].startswith("doorcam: no picture from %s since" % name) and lines[1] == "doorcam: %s is back" % name
+
+
+# ----------------------------------------------------------------------------------------------- an RTSP camera
+
+
+class RtspCamera:
+    """The server of a network camera that can be switched off and on."""
+
+    def __init__(self):
+        self.port, self._server = free_port(), None
+        self.address = "rtsp://anna:geheim@127.0.0.1:%d/cam" % self.port
+        self.shown = "rtsp://***@127.0.0.1:%d/cam" % self.port
+
+    def on(self):
+        self._server = subprocess.Popen([SYSTEM_PYTHON, os.path.join(HERE, "rtsp_server.py"), str(self.port)],
+                                        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert self._server.stdout.readline() == b"ready\n"
+
+    def off(self):
+        self._server.kill()
+        self._server.wait()
+
+    def freeze(self, frozen=True):
+        self._server.send_signal(19 if frozen else 18)  # SIGSTOP, SIGCONT
+
+
+@pytest.fixture
+def rtsp():
+    camera = RtspCamera()
+    camera.on()
+    yield camera
+    camera.off()
+
+
+def test_an_rtsp_camera_that_is_restarted_comes_back(rtsp, watch, capsys):
+    watcher = watch(rtsp.address)
+    assert watcher.wait_for_frames().shape == (480, 640, 3)
+    rtsp.off()
+    watcher.wait_for_loss()
+    rtsp.on()
+    watcher.wait_for_frames()
+    said_once(capsys, rtsp.shown)
+
+
+def test_an_rtsp_camera_that_freezes_comes_back(rtsp, watch, capsys):
+    watcher = watch(rtsp.address)
+    watcher.wait_for_frames()
+    rtsp.freeze()
+    watcher.wait_for_loss()
+    time.sleep(doorcam.CAMERA_TIMEOUT / 1000.0)  # so long that the connection is given up
+    rtsp.freeze(False)
+    watcher.wait_for_frames()
+    said_once(capsys, rtsp.shown)
+
+
+def test_an_rtsp_camera_shows_its_newest_frame_to_a_slow_reader(rtsp):
+    camera = doorcam.LiveCamera(doorcam.parse_source(rtsp.address))
+    try:
+        wait_for(lambda: camera.newest(1.0) is not None, 30, "no frame")
+        time.sleep(3)  # 45 frames
+        camera.newest(0.0)
+        count = 0
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            count += camera.newest(0.1) is not None
+        assert count <= 25  # no old ones are made up for
+    finally:
+        camera.close()
+
+
+# ----------------------------------------------------------------------------------------------- an HTTP camera
+
+
+class HttpCamera(http.server.ThreadingHTTPServer if hasattr(http.server, "ThreadingHTTPServer") else object):
+    """A camera that sends one JPEG after the other. 
+
+    mode: run, stop (in the middle of a frame), garbage, close, silent (not even a first byte)."""
+    daemon_threads = allow_reuse_address = True
+
+    def __init__(self, port=0):
+        super().__init__(("127.0.0.1", port), HttpHandler)
+        self.mode, self.size, self.rate, self.frames = "run", (640, 480), 20.0, None
+        self.address = "http://anna:geheim@127.0.0.1:%d/video" % self.server_address[1]
+        self.shown = "http://***@127.0.0.1:%d/video" % self.server_address[1]
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, request, client_address):
+        """A reader that has gone is no error."""
+
+    def off(self):
+        self.mode = "close"
+        self.shutdown()
+        self.server_close()
+
+
+class HttpHandler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        for number in itertools.count():
+            mode = self.server.mode
+            while self.server.mode == "silent":
+                time.sleep(0.05)
+            if mode == "close":
+                return
+            data = self._frame(number)
+            head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data)
+            if mode == "garbage":
+                data = head = os.urandom(2000)
+            elif mode == "stop":
+                data = data[:len(data) // 2]
+            self.wfile.write(head + data + b"\r\n")
+            self.wfile.flush()
+            while mode == "stop" == self.server.mode:
+                time.sleep(0.05)
+            time.sleep(1.0 / self.server.rate)
+
+    def _frame(self, number):
+        width, height = self.server.size
+        if self.server.frames:
+            picture = self.server.frames[number % len(self.server.frames)]
+        else:
+            picture = numbered(np.full((height, width, 3), 120, np.uint8), number % 1024)
+        return cv2.imencode(".jpg", picture)[1].tobytes()
+
+
+@pytest.fixture
+def http_camera():
+    camera = HttpCamera()
+    yield camera
+    camera.off()
+
+
+@pytest.mark.parametrize("mode", ["stop", "garbage", "close"])
+def test_an_http_camera_that_fails_comes_back(http_camera, watch, capsys, mode):
+    watcher = watch(http_camera.address)
+    watcher.wait_for_frames()
+    http_camera.mode = mode
+    watcher.wait_for_loss()
+    time.sleep(1)
+    http_camera.mode = "run"
+    watcher.wait_for_frames()
+    said_once(capsys, http_camera.shown)
+
+
+def test_an_http_camera_whose_machine_is_restarted_comes_back(watch, capsys):
+    camera = HttpCamera()
+    watcher = watch(camera.address)
+    watcher.wait_for_frames()
+    camera.off()
+    watcher.wait_for_loss()
+    camera = HttpCamera(camera.server_address[1])
+    watcher.wait_for_frames()
+    camera.off()
+    said_once(capsys, camera.shown)
+
+
+def test_an_http_camera_may_change_its_size(http_camera, watch):
+    watcher = watch(http_camera.address)
+    assert watcher.wait_for_frames().shape == (480, 640, 3)
+    for size in ((1280, 720), (320, 240), (642, 482)):
+        http_camera.size = size
+        watcher.wait_for_frames(20)
+        frame = watcher.wait_for_frames(20)  # OpenCV 5 scales them to the size of the first
+        assert frame.shape[:2] in ((480, 640), size[::-1])
+        assert abs(frame[:frame.shape[0] // 2].mean() - 120) < 5
+
+
+@pytest.mark.parametrize("rate", [1, 120])
+def test_an_http_camera_may_be_slow_or_fast(http_camera, watch, capsys, rate):
+    http_camera.rate = float(rate)
+    watcher = watch(http_camera.address)
+    watcher.wait_for_frames(6, 60)
+    numbers = [read_number(frame) for _, frame in watcher.frames]
+    assert numbers == sorted(numbers)
+    assert capsys.readouterr().err == ""
+
+
+# ---------------------------------------------------------------------------------- the program with lost cameras
+
+
+def test_a_lost_camera_leaves_visits_and_data_alone(http_camera, tmp_path):
+    http_camera.frames = list(visit_frames(20))
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+    with Doorcam("--source", http_camera.address, "--headless", "--log", "log.csv", "--stats", folder=tmp_path) as door:
+        door.wait_for("visitor 1 returned", 60)
+        http_camera.mode = "close"
+        door.wait_for("no picture from")
+        http_camera.mode = "run"
+        door.wait_for("is back", BACK)
+        time.sleep(3)
+        status, out, err = door.stop()
+    assert status == 0
+    assert [re.sub(r"\d+ s", "", line) for line in err.splitlines()] == [
+        "doorcam: no picture from %s since : trying to get it back" % http_camera.shown,
+        "doorcam: %s is back" % http_camera.shown]
+    assert "geheim" not in out + err + (tmp_path / "log.csv").read_text()
+    assert out.count("returned") == 1 and out.count("left") == 1  # one visit, in spite of the gap
+    visitor = doorcam.read_known_faces((tmp_path / "known_faces.dat").read_bytes())[0][0]
+    assert visitor.seen_count == 4 and visitor.this_visit() > 3
+
+
+def test_the_window_says_since_when_there_is_no_picture(http_camera, tmp_path):
+    with xvfb(1280, 800) as (_, display):
+        env = environment(DISPLAY=display)
+        shot = str(tmp_path / "screen.png")
+
+        def see(text, size=0.75):
+            subprocess.run(["import", "-window", "root", shot], env=env, timeout=30, check=True)
+            return find_text(cv2.imread(shot), text, size * doorcam.unit_of(np.zeros((480, 640))))
+        with Doorcam("--source", http_camera.address, folder=tmp_path, env=env) as door:
+            def shows_the_frame():
+                see("No picture since")  # takes the picture
+                return np.abs(cv2.imread(shot)[50:400, 50:600].astype(int) - 120).mean() < 5
+            door.wait_for("engine")
+            wait_for(shows_the_frame, 30, "no picture")
+            http_camera.mode = "stop"
+            wait_for(lambda: see("No picture since"), 30, "no notice")
+            assert shows_the_frame()  # the last frame is still there
+            http_camera.mode = "run"
+            wait_for(lambda: not see("No picture since"), BACK, "the notice stays")
+            door.wait_for("is back")
+            status, _, err = door.stop()
+    assert status == 0
+    assert len(err.splitlines()) == 2
+
+
+def test_a_camera_that_never_gives_a_frame_ends_the_program(http_camera, tmp_path):
+    http_camera.mode = "silent"
+    status, out, err = run_doorcam("--source", http_camera.address, "--headless", folder=tmp_path, seconds=60)
+    assert status == 1
+    one_line(err, http_camera.shown)
+
+
+def test_half_a_frame_now_and_then_is_no_camera_that_is_back(http_camera, tmp_path):
+    with Doorcam("--source", http_camera.address, "--headless", folder=tmp_path) as door:
+        door.wait_for("engine", 60)
+        http_camera.mode = "stop"
+        door.wait_for("no picture from", 30)
+        time.sleep(2 * doorcam.CAMERA_TIMEOUT / 1000.0)  # it is tried twice, and gives half a frame each time
+        assert len(door.err().splitlines()) == 1
+        assert door.stop()[0] == 0
+
+
+# -------------------------------------------------------------------------------------------------- a CSI camera
+
+
+class CsiCamera:
+    """The stand-in elements and their orders; tests/gst/python/ says which there are."""
+
+    def __init__(self, folder):
+        self._control = str(folder / "control")
+        self.env = environment(GST_PLUGIN_PATH=os.path.join(HERE, "gst"), GST_REGISTRY=str(folder / "registry"),
+                               CSI_CONTROL=self._control, PYTHONPATH=os.path.join(HERE, "nofaces"),
+                               G_DEBUG="", G_MESSAGES_DEBUG="")
+        self.order("run")
+
+    def order(self, text):
+        with open(self._control + ".new", "w") as file:
+            file.write(text)
+        os.rename(self._control + ".new", self._control)
+
+    def doorcam(self, *options, **more):
+        return Doorcam("--headless", *options, python=SYSTEM_PYTHON, env=self.env, **more)
+
+    def reader(self, folder, source="csi", flip="none"):
+        """The program that prints a line for each frame."""
+        return Doorcam(source, flip, python=SYSTEM_PYTHON, program=[os.path.join(HERE, "read_camera.py")],
+                       env=self.env, folder=folder)
+
+
+@pytest.fixture
+def csi(tmp_path):
+    return CsiCamera(tmp_path)
+
+
+def ours(err):
+    """The lines of doorcam's own; GStreamer's Python loader has its say, too."""
+    return [line for line in err.splitlines() if line.startswith("doorcam")]
+
+
+def frames_of(reader):
+    return [tuple(int(number) for number in line.split()) for line in reader.out().splitlines()[:-1]]
+
+
+@pytest.mark.parametrize("flip, expected", [
+    ("none", (720, 1280, 40, 100, 160, 220)), ("horizontal", (720, 1280, 100, 40, 220, 160)),
+    ("vertical", (720, 1280, 160, 220, 40, 100)), ("180", (720, 1280, 220, 160, 100, 40)),
+    ("90", (1280, 720, 160, 40, 220, 100)), ("270", (1280, 720, 100, 220, 40, 160))])
+def test_the_csi_pipeline_gives_frames_turned_as_asked(csi, tmp_path, flip, expected):
+    with csi.reader(tmp_path, flip=flip) as reader:
+        wait_for(lambda: len(frames_of(reader)) > 5, 40, reader.err())
+        reader.stop()
+        assert set(frames_of(reader)) == {expected}
+    assert ours(reader.err()) == []
+
+
+def test_a_flip_of_the_csi_pipeline_is_the_same_as_that_of_other_sources():
+    quarters = np.repeat(np.repeat(np.uint8([[40, 100], [160, 220]]), 8, axis=0), 8, axis=1)
+    frame = np.repeat(quarters[:, :, None], 3, axis=2)
+    turned = {flip: [int(turn(frame)[y, x, 0]) for y, x in ((2, 2), (2, -2), (-2, 2), (-2, -2))]
+              for flip, (_, turn) in doorcam.FLIPS.items()}
+    assert turned == {"none": [40, 100, 160, 220], "horizontal": [100, 40, 220, 160],
+                      "vertical": [160, 220, 40, 100], "180": [220, 160, 100, 40],
+                      "90": [160, 40, 220, 100], "270": [100, 220, 40, 160]}
+
+
+@pytest.mark.parametrize("fault", ["end", "fail", "stall"])
+def test_a_csi_camera_that_fails_comes_back(csi, tmp_path, fault):
+    with csi.reader(tmp_path) as reader:
+        wait_for(lambda: len(frames_of(reader)) > 5, 40, reader.err())
+        csi.order(fault)
+        reader.wait_for("no picture from CSI camera 0", 30)
+        time.sleep(1)
+        before = len(frames_of(reader))
+        csi.order("run")
+        reader.wait_for("CSI camera 0 is back", BACK + doorcam.CAMERA_STALLED)
+        assert len(frames_of(reader)) > before
+        reader.stop()
+    assert len(ours(reader.err())) == 2
+
+
+def test_a_stalled_csi_camera_does_not_hold_up_the_end(csi, tmp_path):
+    with csi.doorcam("--source", "csi:1", "--stats", folder=tmp_path) as door:
+        wait_for(lambda: (tmp_path / "control.frames").exists(), 60, door.err())
+        time.sleep(5)  # until the first frame is there, on a busy machine too
+        csi.order("stall")
+        door.wait_for("no picture from CSI camera 1", 30)
+        status, out, err = door.stop(seconds=20)
+    assert (status, len(ours(err))) == (0, 1)
+    assert json.loads(out.splitlines()[-1])["frames"] > 10
+    left = subprocess.run(["pgrep", "-f", str(tmp_path)], stdout=subprocess.PIPE, universal_newlines=True).stdout
+    assert left == ""
+
+
+def test_a_csi_camera_that_cannot_be_started(csi, tmp_path):
+    csi.order("fail")
+    with csi.doorcam("--source", "csi", folder=tmp_path) as door:
+        status, _, err = door.end(60)
+    assert status == 1
+    line, = ours(err)
+    assert "CSI camera 0" in line and "unexpected" not in line
+
+
+def test_the_pipeline_of_a_user(csi, tmp_path):
+    pipeline = "videotestsrc ! video/x-raw, width=320, height=240 ! videoconvert ! appsink drop=true"
+    with csi.reader(tmp_path, pipeline) as reader:
+        wait_for(lambda: len(frames_of(reader)) > 5, 40, reader.err())
+        assert reader.stop()[0] != 1
+        assert {frame[:2] for frame in frames_of(reader)} == {(240, 320)}
+
+
+# -------------------------------------------------------------------------------------------------- a USB camera
+
+
+class FakeCapture:
+    """A cv2.VideoCapture whose frames come from a list of what read() does: a frame, None (fails), or an error."""
+
+    def __init__(self, acts):
+        self._acts, self.released = iter(acts), False
+
+    def read(self):
+        time.sleep(0.01)
+        act = next(self._acts, None)
+        if isinstance(act, Exception):
+            raise act
+        if callable(act):
+            return act()
+        return act is not None, act
+
+    def release(self):
+        self.released = True
+
+
+GREY = np.full((48, 64, 3), 90, np.uint8)
+
+
+def plugged(*captures):
+    """An opener that gives these captures in turn (a DoorcamError is raised), then an endless one; .sources: asked."""
+    waiting = list(captures)
+
+    def open_next(source, flip):
+        open_next.sources.append(source)
+        one = waiting.pop(0) if waiting else FakeCapture(itertools.repeat(GREY))
+        if isinstance(one, Exception):
+            raise one
+        open_next.given.append(one)
+        return one
+    open_next.sources, open_next.given = [], []
+    return open_next
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Time runs faster for what waits."""
+    monkeypatch.setattr(doorcam, "RECONNECT_PAUSES", (0.05, 0.1))
+    monkeypatch.setattr(doorcam, "CAMERA_LOST", 0.3)
+    monkeypatch.setattr(doorcam, "CAMERA_STALLED", 1.0)
+
+
+@pytest.mark.parametrize("loss", [None, cv2.error("select() timeout"), ValueError("a frame of no known kind")])
+def test_a_usb_camera_that_is_unplugged_and_plugged_in_again(quick, watch, capsys, loss):
+    gone = doorcam.DoorcamError("camera 0 is not there")
+    opener = plugged(FakeCapture([GREY] * 5 + [loss]), *[gone] * 8)
+    watcher = watch("0", capture=opener)
+    watcher.wait_for_frames(3)
+    watcher.wait_for_loss()
+    watcher.wait_for_frames(20)
+    assert opener.given[0].released
+    said_once(capsys, "camera 0")
+
+
+def test_a_usb_camera_is_found_under_its_new_number(quick, watch, tmp_path, monkeypatch):
+    def plug(number, name):
+        folder = tmp_path / ("video%d" % number)
+        folder.mkdir()
+        (folder / "name").write_text(name)
+    monkeypatch.setattr(doorcam, "V4L_FOLDER", str(tmp_path))
+    plug(0, "Door Cam: Door Cam\n")
+    plug(1, "Door Cam: Door Cam\n")  # every USB camera has a second number, which gives no pictures
+    opener = plugged(FakeCapture([GREY] * 5))
+    watcher = watch("0", capture=opener)
+    watcher.wait_for_frames(3)
+    for number in (0, 1):
+        shutil.rmtree(str(tmp_path / ("video%d" % number)))
+    plug(0, "Another\n")
+    for number in (9, 10):
+        plug(number, "Door Cam: Door Cam\n")
+    watcher.wait_for_frames(20)
+    assert opener.sources[-1] == doorcam.Source("camera", 9)
+
+
+def test_a_usb_camera_that_gives_nothing_at_the_start_is_an_error(watch):
+    watcher = watch("77", capture=plugged(FakeCapture([])))
+    wait_for(lambda: watcher.error, 10, "no error")
+    assert "camera 77" in str(watcher.error)
+
+
+def test_reads_that_never_return_are_given_up_but_not_without_end(quick, watch):
+    freed = threading.Event()
+
+    def hang():
+        freed.wait(60)
+        return False, None
+    opener = plugged(FakeCapture([GREY, hang]), *[FakeCapture([hang]) for _ in range(50)])
+    watcher = watch("0", capture=opener)
+    watcher.wait_for_frames(1)
+    wait_for(lambda: len(opener.given) == doorcam.HUNG_READERS + 1, 30, "not enough attempts")
+    time.sleep(2.5)
+    assert len(opener.given) == doorcam.HUNG_READERS + 1
+    freed.set()
+    wait_for(lambda: len(opener.given) > doorcam.HUNG_READERS + 1, 10, "the last reader does not go on")
+
+
+def test_an_end_in_spite_of_a_read_that_never_returns():
+    freed = threading.Event()
+    capture = FakeCapture([GREY, lambda: (freed.wait(30), (False, None))[1]])
+    camera = doorcam.LiveCamera(doorcam.parse_source("0"), capture=plugged(capture))
+    wait_for(lambda: camera.newest(1) is not None, 10, "no frame")
+    assert camera.close() is False
+    freed.set()
+
+
+# ------------------------------------------------------------------------------------------------- frames of all kinds
+
+
+@pytest.mark.parametrize("shape, kind", [((48, 64), np.uint8), ((48, 64, 1), np.uint8), ((48, 64, 4), np.uint8),
+                                         ((48, 64), np.uint16), ((48, 64, 3), np.uint16), ((47, 63, 3), np.uint8)])
+def test_frames_of_all_kinds_become_bgr(shape, kind):
+    frame = doorcam.to_bgr(np.full(shape, np.iinfo(kind).max // 2, kind))
+    assert frame.shape == shape[:2] + (3,) and frame.dtype == np.uint8 and abs(int(frame[0, 0, 0]) - 127) <= 1
+
+
+@pytest.mark.parametrize("width, height, scale", [(640, 480, 0.5), (1280, 720, 0.25), (3840, 2160, 1 / 12.0),
+                                                  (320, 240, 1.0), (160, 120, 1.0)])
+def test_the_small_picture_is_320_pixels_wide(width, height, scale):
+    frame = np.zeros((height, width, 3), np.uint8)
+    assert doorcam.default_scale(frame) == pytest.approx(scale)
+    assert doorcam.at_most(frame, doorcam.LOOK_WIDTH).shape[1] == min(width, 1920)
+
+
+@pytest.mark.parametrize("before, after", [((480, 640), (720, 1280)), ((480, 640), (960, 1280)),
+                                           ((720, 1280), (240, 320))])
+def test_a_camera_that_changes_its_size_takes_its_boxes_along(before, after):
+    story = Story()
+    story.show(face(person(0), x=before[1] // 2, y=before[0] // 2, width=100))
+    for shape in (before, before, after, after):
+        frame = np.full(shape + (3,), 120, np.uint8)
+        scale = doorcam.default_scale(frame)
+        story.now += 0.1
+        story.door.follow(cv2.cvtColor(doorcam.shrink(frame, scale), cv2.COLOR_BGR2GRAY), scale, story.now)
+    (box, _, _), = story.door.marks(story.now)
+    enlarged = after[1] / float(before[1])
+    assert (box[1] + box[3]) / 2.0 == pytest.approx(after[1] / 2, abs=2)
+    assert doorcam.box_width(box) == pytest.approx(100 * enlarged, abs=3)
+
+
+def test_a_camera_that_changes_its_size_all_the_time_is_watched_without_a_crash(http_camera, tmp_path):
+    frames = [cv2.resize(frame, size) for frame in visit_frames(2)
+              for size in ((640, 480), (1280, 720), (322, 242), (33, 17), (640, 482), (1920, 1080))]
+    http_camera.frames, http_camera.rate = frames, 30.0
+    with Doorcam("--source", http_camera.address, "--headless", "--stats", folder=tmp_path) as door:
+        door.wait_for("engine", 60)
+        time.sleep(4)
+        status, out, err = door.stop()
+    assert status == 0 and "fault" not in err and "ended" not in err, err
+    assert json.loads(out.splitlines()[-1])["frames"] > 5
