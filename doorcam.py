@@ -162,7 +162,7 @@ CHILD_HUNG = 20.0             # s after which a look that has no answer means th
 LARGE_BLOCK = 2 << 20         # bytes; memory of that size goes back to the system as soon as it is free
 CHILD_START = 120.0           # s for loading dlib's models, from a slow SD card
 
-WHITE, BLACK, RED, GREEN, GREY = (255, 255, 255), (0, 0, 0), (0, 0, 220), (60, 150, 0), (90, 90, 90)  # BGR
+WHITE, RED, GREEN, GREY = (255, 255, 255), (0, 0, 220), (60, 150, 0), (90, 90, 90)  # BGR
 TITLE = "doorcam"
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WINDOW_SHARE = 0.9            # of the screen that the window takes at most at first
@@ -1171,7 +1171,6 @@ class Track:
         self.sightings = 0          # how many there were
         self.scores = 0.0           # sum of the detector's scores of these
         self.visitor = None         # once decided
-        self.distance = None        # to the visitor when decided
         self.picture, self.quality = None, 0.0  # the best of the stay
 
     def mean(self):
@@ -1616,7 +1615,7 @@ class Door:
         nearest, runner_up = ([apart for apart, _ in found[:2]] + [math.inf, math.inf])[:2]
         verdict = decide(nearest, runner_up, track.sightings, self.tolerance(), last_chance)
         if verdict == "known":
-            return self._settle(track, found[0][1], nearest, now)
+            return self._settle(track, found[0][1], now)
         if verdict == "new" and track.worth_enrolling():
             track.visitor = self.book.register_new_face(track.mean(), track.began, to_jpeg(track.picture),
                                                         track.quality)
@@ -1624,10 +1623,10 @@ class Door:
             return self._begin("new", track, now)
         return []
 
-    def _settle(self, track, visitor, nearest, now):
+    def _settle(self, track, visitor, now):
         """The track is this visitor. Another track that was the visitor until a moment ago is thereby over."""
         self.tracks = [other for other in self.tracks if other is track or other.visitor is not visitor]
-        track.visitor, track.distance = visitor, nearest
+        track.visitor = visitor
         return self._see(track, now)
 
     def _begin(self, kind, track, now):
@@ -1664,7 +1663,7 @@ class Door:
         if track.enrolled and other.number not in track.visitor.apart and track.visitor.seen_count == 1:
             return self._join(track.visitor, other)
         if own > self.tolerance() + SURELY_NEW:
-            return self._settle(track, other, found[0][0], now)
+            return self._settle(track, other, now)
         return []
 
     def _note_together(self):

@@ -19,7 +19,7 @@ import pytest
 
 import doorcam
 from helpers import Story, face, person
-from processes import (EXAMPLE, HERE, Doorcam, environment, numbered, one_line, process, read_number, run_doorcam,
+from processes import (EXAMPLE, HERE, Doorcam, environment, numbered, one_line, read_number, run_doorcam,
                        visit_frames, wait_for, xvfb)
 from test_window import find_text
 
