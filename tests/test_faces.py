@@ -161,18 +161,14 @@ def test_real_faces_through_the_door(engine, portraits):
 # ------------------------------------------------------------------------------------------- what a face is worth
 
 
-def landmarks(left_eye, right_eye, nose):
-    return {"left_eye": [left_eye, left_eye], "right_eye": [right_eye, right_eye], "nose_tip": [nose]}
-
-
 def test_frontality():
-    assert doorcam.frontality(landmarks((40, 50), (80, 50), (60, 70))) == 1
-    assert doorcam.frontality(landmarks((40, 40), (70, 80), (63, 54))) == pytest.approx(1, abs=0.05)  # tilted
-    half = doorcam.frontality(landmarks((40, 50), (80, 50), (70, 70)))
+    assert doorcam.frontality((40, 50), (80, 50), (60, 70)) == 1
+    assert doorcam.frontality((40, 40), (70, 80), (63, 54)) == pytest.approx(1, abs=0.05)  # tilted
+    half = doorcam.frontality((40, 50), (80, 50), (70, 70))
     assert half == pytest.approx(0.5)
-    assert half == doorcam.frontality(landmarks((40, 50), (80, 50), (50, 70)))  # to the other side
-    assert doorcam.frontality(landmarks((40, 50), (80, 50), (85, 70))) == 0
-    assert doorcam.frontality(landmarks((40, 50), (40, 50), (40, 50))) == 1      # no face at all: no fault
+    assert half == doorcam.frontality((40, 50), (80, 50), (50, 70))  # to the other side
+    assert doorcam.frontality((40, 50), (80, 50), (85, 70)) == 0
+    assert doorcam.frontality((40, 50), (40, 50), (40, 50)) == 1      # no face at all: no fault
 
 
 def test_sharpness():
@@ -186,8 +182,8 @@ def test_sharpness():
 
 def test_good_sighting():
     assert doorcam.good_sighting(face(person(0)))
-    for poor in (dict(width=doorcam.MIN_FACE - 2), dict(frontal=doorcam.MIN_FRONTAL - 0.01),
-                 dict(sharp=doorcam.MIN_SHARPNESS - 0.1), dict(score=doorcam.MIN_SCORE - 0.01)):
+    for poor in (dict(width=doorcam.DLIB.min_face - 2), dict(frontal=doorcam.MIN_FRONTAL - 0.01),
+                 dict(sharp=doorcam.MIN_SHARPNESS - 0.1), dict(score=doorcam.DLIB.min_score - 0.01)):
         assert not doorcam.good_sighting(face(person(0), **poor))
 
 

@@ -321,7 +321,7 @@ def test_the_real_process_ends_with_its_pipe():
     """recognize_in_child itself, in a process whose parent lives on and only closes the pipe."""
     program = ("import sys; sys.path.insert(0, %r)\nimport multiprocessing, os, doorcam\n"
                "context = multiprocessing.get_context('spawn')\nours, theirs = context.Pipe()\n"
-               "child = context.Process(target=doorcam.recognize_in_child, args=(theirs, 'hog', os.getpid()))\n"
+               "child = context.Process(target=doorcam.recognize_in_child, args=(theirs, doorcam.DlibEngine, os.getpid()))\n"
                "child.start()\ntheirs.close()\nprint(ours.recv())\nours.close()\nchild.join(30)\n"
                "print(child.exitcode)" % os.path.dirname(HERE))
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

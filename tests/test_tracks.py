@@ -317,7 +317,7 @@ def test_a_broken_track_is_found_again_elsewhere_by_its_encoding(story):
     story.show(face(person(0)), looks=ENROLLED)
     track = story.door.tracks[0]
     story.show(looks=4)
-    story.show(face(aside(person(0), doorcam.REJOIN_TRACK - 0.01), x=900), looks=1)
+    story.show(face(aside(person(0), doorcam.DLIB.rejoin_track - 0.01), x=900), looks=1)
     assert story.door.tracks == [track] and story.visitors() == [1]
 
 
@@ -409,7 +409,7 @@ def test_matching_takes_each_face_and_each_track_once():
         assert len({id(track) for track in matched.values()}) == len(matched)
         for index, track in matched.items():
             apart = doorcam.track_distance(track, faces[index])
-            assert apart is None or apart <= doorcam.SAME_TRACK
+            assert apart is None or apart <= doorcam.DLIB.same_track
 
 
 # ------------------------------------------------------------------------------------------ what is worth enrolling
@@ -429,9 +429,9 @@ def test_a_pattern_found_now_and_then_is_nobody(story):
     assert story.events == [] and len(story.book) == 0
 
 
-@pytest.mark.parametrize("poor", [dict(width=doorcam.MIN_FACE - 2), dict(sharp=doorcam.MIN_SHARPNESS - 1),
-                                  dict(frontal=doorcam.MIN_FRONTAL - 0.01), dict(score=doorcam.MIN_SCORE - 0.1),
-                                  dict(score=doorcam.ENROL_SCORE - 0.01)])
+@pytest.mark.parametrize("poor", [dict(width=doorcam.DLIB.min_face - 2), dict(sharp=doorcam.MIN_SHARPNESS - 1),
+                                  dict(frontal=doorcam.MIN_FRONTAL - 0.01), dict(score=doorcam.DLIB.min_score - 0.1),
+                                  dict(score=doorcam.DLIB.enrol_score - 0.01)])
 def test_small_blurred_profile_and_doubtful_faces_are_not_enrolled(story, poor):
     story.show(face(person(0), **poor), seconds=20)
     assert story.labels() == ["Looking..."]
@@ -440,8 +440,8 @@ def test_small_blurred_profile_and_doubtful_faces_are_not_enrolled(story, poor):
 
 
 def test_faces_just_good_enough_are_enrolled(story):
-    story.show(face(person(0), width=2 * int(math.ceil(doorcam.MIN_FACE / 2)), sharp=doorcam.MIN_SHARPNESS,
-                    frontal=doorcam.MIN_FRONTAL, score=doorcam.ENROL_SCORE + 0.01), seconds=4)
+    story.show(face(person(0), width=2 * int(math.ceil(doorcam.DLIB.min_face / 2)), sharp=doorcam.MIN_SHARPNESS,
+                    frontal=doorcam.MIN_FRONTAL, score=doorcam.DLIB.enrol_score + 0.01), seconds=4)
     assert story.events == [("new", 1)]
 
 
@@ -455,14 +455,14 @@ def test_encodings_that_scatter_are_no_face(story):
 
 def test_who_is_known_need_not_be_found_as_surely_as_a_newcomer():
     story = Story(book_of(person(0)))
-    story.show(face(person(0), score=doorcam.ENROL_SCORE - 0.01), seconds=4)
+    story.show(face(person(0), score=doorcam.DLIB.enrol_score - 0.01), seconds=4)
     assert story.events == [("returned", 1)]
 
 
 def test_a_track_whose_encodings_scatter_is_not_enrolled(story):
     track = doorcam.Track(box_at(300), START)
     for number in range(20):
-        track.take(face(aside(person(0), 1.5 * doorcam.AGREEMENT, axis=number)), START)
+        track.take(face(aside(person(0), 1.5 * doorcam.DLIB.agreement, axis=number)), START)
     assert track.sightings == 20 and not track.agrees()
     story.door.tracks = [track]
     story.now = START
@@ -473,7 +473,7 @@ def test_a_track_whose_encodings_scatter_is_not_enrolled(story):
 def test_encodings_of_one_face_agree():
     track = doorcam.Track(box_at(300), START)
     for number in range(20):
-        track.take(face(aside(person(0), 0.8 * doorcam.AGREEMENT, axis=number)), START)
+        track.take(face(aside(person(0), 0.8 * doorcam.DLIB.agreement, axis=number)), START)
     assert track.agrees()
 
 

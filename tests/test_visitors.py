@@ -21,10 +21,10 @@ def test_the_tolerance_falls_with_every_visitor_down_to_a_floor():
     assert all(later <= earlier for earlier, later in zip(values, values[1:]))
     assert values[400] < values[100] < values[30] < values[1]
     floor = doorcam.tolerance_for(10 ** 6)
-    assert values[999] == floor and floor == doorcam.TOLERANCES[-1][1]
+    assert values[999] == floor and floor == doorcam.DLIB.tolerances[-1][1]
 
 
-@pytest.mark.parametrize("known, value", doorcam.TOLERANCES)
+@pytest.mark.parametrize("known, value", doorcam.DLIB.tolerances)
 def test_the_tolerance_goes_through_its_table(known, value):
     assert doorcam.tolerance_for(known) == pytest.approx(value)
 
@@ -53,15 +53,15 @@ def undecided(story, apart, looks):
 
 def test_surely_known_is_told_soon():
     story = Story(book_of(person(0)))
-    assert undecided(story, TOLERANCE - doorcam.SURELY_KNOWN - 0.01, doorcam.KNOWN_SIGHTINGS - 1)
-    assert not undecided(story, TOLERANCE - doorcam.SURELY_KNOWN - 0.01, 1)
+    assert undecided(story, TOLERANCE - doorcam.DLIB.surely_known - 0.01, doorcam.KNOWN_SIGHTINGS - 1)
+    assert not undecided(story, TOLERANCE - doorcam.DLIB.surely_known - 0.01, 1)
     assert story.events == [("returned", 1)]
 
 
 def test_surely_new_is_told_after_enough_good_sightings():
     story = Story(book_of(person(0)))
-    assert undecided(story, TOLERANCE + doorcam.SURELY_NEW + 0.01, doorcam.ENROL_SIGHTINGS - 1)
-    assert not undecided(story, TOLERANCE + doorcam.SURELY_NEW + 0.01, 1)
+    assert undecided(story, TOLERANCE + doorcam.DLIB.surely_new + 0.01, doorcam.ENROL_SIGHTINGS - 1)
+    assert not undecided(story, TOLERANCE + doorcam.DLIB.surely_new + 0.01, 1)
     assert story.events == [("new", 2)]
 
 
@@ -96,7 +96,7 @@ def test_more_evidence_may_end_the_doubt_early():
 
 def test_between_two_alike_it_waits():
     """Nearer than the tolerance to both: their distances tell nothing yet."""
-    far = TOLERANCE - doorcam.SURELY_KNOWN - 0.02
+    far = TOLERANCE - doorcam.DLIB.surely_known - 0.02
     story = Story(book_of(aside(person(0), far), aside(person(0), far, axis=1)))
     story.show(face(person(0)), looks=doorcam.ENOUGH_SIGHTINGS - 1)
     assert story.events == [] and story.labels() == ["Looking..."]
@@ -143,7 +143,7 @@ def brute_force(book, encoding, excluded=()):
                    number) for number, visitor in book.visitors.items() if number not in excluded)
 
 
-def check_lookup(book, encoding, excluded=(), limit=TOLERANCE + doorcam.SURELY_NEW):
+def check_lookup(book, encoding, excluded=(), limit=TOLERANCE + doorcam.DLIB.surely_new):
     """The two nearest are those of brute force; beyond `limit`, where nobody is known by, it may be others as far."""
     found = book.lookup_known_face(encoding, excluded)
     expected = brute_force(book, encoding, excluded)
@@ -212,7 +212,7 @@ def visit(story, encoding, seconds=3.0):
 
 def test_a_visitor_seen_in_other_light_is_learned():
     story = Story(book_of(person(0)))
-    other_light = aside(person(0), TOLERANCE - doorcam.SURELY_KNOWN - 0.05)
+    other_light = aside(person(0), TOLERANCE - doorcam.DLIB.surely_known - 0.05)
     visit(story, other_light)
     assert len(story.book.visitors[1].encodings) == 2
     assert story.book.lookup_known_face(other_light)[0][0] == pytest.approx(0, abs=1e-6)
@@ -221,7 +221,7 @@ def test_a_visitor_seen_in_other_light_is_learned():
 def test_what_is_known_well_is_not_kept_twice():
     story = Story(book_of(person(0)))
     for _ in range(3):
-        visit(story, aside(person(0), doorcam.LEARN_APART - 0.02))
+        visit(story, aside(person(0), doorcam.DLIB.learn_apart - 0.02))
     assert len(story.book.visitors[1].encodings) == 1
 
 
@@ -255,7 +255,7 @@ def test_a_match_that_is_not_clear_teaches_nothing():
 def test_too_few_sightings_teach_nothing():
     story = Story(book_of(person(0)))
     before = encodings_of(story.book)
-    story.show(face(aside(person(0), TOLERANCE - doorcam.SURELY_KNOWN - 0.05)), looks=doorcam.KNOWN_SIGHTINGS)
+    story.show(face(aside(person(0), TOLERANCE - doorcam.DLIB.surely_known - 0.05)), looks=doorcam.KNOWN_SIGHTINGS)
     story.nobody(GAP)
     assert story.events[0] == ("returned", 1)
     assert same_encodings(before, encodings_of(story.book))
@@ -288,7 +288,7 @@ def test_a_wrong_match_does_not_make_the_next_one_easier():
     visit(story, aside(person(0), TOLERANCE - 0.01), seconds=5.0)
     assert story.events[:1] == [("returned", 1)]
     next_stranger = aside(aside(person(0), TOLERANCE - 0.01), 0.4, axis=1)  # too far from the visitor's own face
-    assert doorcam.distance(next_stranger, person(0)) > TOLERANCE + doorcam.SURELY_NEW
+    assert doorcam.distance(next_stranger, person(0)) > TOLERANCE + doorcam.DLIB.surely_new
     before = len(story.book)
     visit(story, next_stranger, seconds=5.0)
     assert len(story.book) == before + 1
@@ -307,13 +307,13 @@ def test_learning_does_not_run_away():
 
 def test_a_poor_enrolment_is_repaired_by_later_visits():
     """Enrolled in bad light: later visits, in doubt first, make the visitor known."""
-    good, poor = person(0), aside(person(0), TOLERANCE - doorcam.SURELY_KNOWN - 0.02)
+    good, poor = person(0), aside(person(0), TOLERANCE - doorcam.DLIB.surely_known - 0.02)
     story = Story(book_of(poor))
     for _ in range(4):
         visit(story, good, seconds=5.0)
     assert len(story.book) == 1
-    assert story.book.lookup_known_face(good)[0][0] <= TOLERANCE - doorcam.SURELY_KNOWN - 0.02
-    story.show(face(aside(good, TOLERANCE - doorcam.SURELY_KNOWN - 0.02, axis=3)), seconds=3)
+    assert story.book.lookup_known_face(good)[0][0] <= TOLERANCE - doorcam.DLIB.surely_known - 0.02
+    story.show(face(aside(good, TOLERANCE - doorcam.DLIB.surely_known - 0.02, axis=3)), seconds=3)
     assert story.events[-1] == ("returned", 1)
 
 
@@ -346,7 +346,7 @@ def test_entries_that_are_one_person_are_joined():
 
 
 @pytest.mark.parametrize("options", [dict(name={1: "Maria", 2: "Ben"}), dict(apart={1: {2}}), dict(apart={2: {1}}),
-                                     dict(engine={2: "other"}), dict(ignored={2: True})])
+                                     dict(ignored={2: True})])
 def test_entries_that_may_be_two_people_are_not_joined(options):
     story = two_entries(**options)
     for _ in range(3):
@@ -376,7 +376,7 @@ def test_strangers_are_not_joined():
 def test_joining_while_both_are_at_the_door_and_the_program_ends():
     """Both tracks end in the same moment, and the first one's end joins the entries: the other one must know."""
     story = two_entries()
-    elsewhere = aside(person(0), doorcam.REJOIN_TRACK + 0.02, axis=5)
+    elsewhere = aside(person(0), doorcam.DLIB.rejoin_track + 0.02, axis=5)
     story.book.learn(story.book.visitors[2], elsewhere)
     story.show(face(person(0)), seconds=3)
     story.show(face(elsewhere, x=900), looks=doorcam.ENOUGH_SIGHTINGS)  # a moment later, the first one out of sight

@@ -157,7 +157,7 @@ def test_the_end_of_the_program_ends_every_visit(story):
 
 
 def test_who_leaves_before_being_decided_but_shown_enough_counts(story):
-    doubtful = aside(person(0), doorcam.tolerance_for(1) + doorcam.SURELY_NEW / 2)
+    doubtful = aside(person(0), doorcam.tolerance_for(1) + doorcam.DLIB.surely_new / 2)
     story = Story(book_of(person(0)))
     story.show(face(doubtful), looks=doorcam.ENROL_SIGHTINGS)
     assert story.events == []
