@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
-"""Measures doorcam beside the loop of the original program: recognition, speed, boxes, scale.
+"""Measures doorcam with each engine beside the loop of the original program: recognition, speed, range, boxes, scale.
 
   benchmark.py recognition FOLDER   who is greeted rightly, on a folder of clips or pictures: person/visit.mp4
-  benchmark.py speed                frames, gaps, CPU, memory, waiting times on a live camera
+  benchmark.py speed                frames, gaps, CPU, memory, waiting times on a live camera; how long one look takes
+  benchmark.py range                how small a face, and how far away a visitor, is found and known
   benchmark.py boxes                how well the boxes keep up with a face that walks
   benchmark.py scale                books of 100 to 100,000 visitors
 
-Run it on a machine that does nothing else, with what the tests need (Xvfb).
+The first three take --engine dlib or --engine opencv; without it both are measured. Run it on a machine that does
+nothing else, with what the tests need (Xvfb) and, for opencv, its models.
 """
 import argparse
 import ast
 import contextlib
+import copy
 import datetime
+import functools
 import hashlib
 import itertools
 import json
@@ -38,6 +42,36 @@ import doorcam  # noqa: E402  (sets the threads of OpenBLAS before anything load
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 from processes import EXAMPLE, environment, process, xvfb  # noqa: E402
+
+ENGINES = {"dlib": ("dlib",), "opencv": ("opencv",), "both": ("dlib", "opencv")}    # what --engine asks for
+
+
+def watch_options(engine):
+    """doorcam's options for an engine, without a window, and with a book that the program keeps to itself."""
+    return doorcam.make_parser().parse_args(["--headless", "--source", "demo", "--engine", engine])
+
+
+@functools.lru_cache(None)
+def engine_named(name):
+    """(engine, its Metric), working on one thread as in the recognition process."""
+    cv2.setNumThreads(1)
+    make_engine, metric = doorcam.engine_of(watch_options(name))
+    return make_engine(), metric
+
+
+def print_table(columns, rows):
+    """rows: (name, a value for each column); NaN where there is none."""
+    first, widths = max(len(name) for name, _ in rows) + 1, [max(10, len(name) + 1) for name in columns]
+    for name, values in [("", columns)] + rows:
+        print("%-*s" % (first, name) + "".join("%*s" % (width, cell(value)) for width, value in zip(widths, values)),
+              flush=True)
+
+
+def cell(value):
+    if isinstance(value, str):
+        return value
+    return "-" if math.isnan(value) else "%.3g" % value if abs(value) < 1000 else "%.0f" % value
+
 
 # ------------------------------------------------------------------------------------------------------- clips
 #
@@ -120,7 +154,7 @@ def video_clip(path):
         good, frame = capture.read()
         if not good:
             break
-        frames.append(frame)
+        frames.append(doorcam.at_most(frame, doorcam.LOOK_WIDTH))
     capture.release()
     if not frames:
         raise ValueError("no frames in it")
@@ -129,11 +163,11 @@ def video_clip(path):
 
 # ------------------------------------------------------------------------------------------------------- cache
 #
-# dlib's work on a clip does not depend on the order in which people come: it is done once and kept. What the door asks
-# for does (look everywhere or only near the faces that it follows, encode or not), so both kinds of look are kept, with
-# all encodings, and a replay gives what the door asks for. It differs from the real thing in one way: the place that
-# the engine searches near a followed face is taken from the face in that frame and not from where the door expected
-# it. --exact runs the engine for real.
+# An engine's work on a clip does not depend on the order in which people come: it is done once and kept. What the door
+# asks for does (look everywhere, only near the faces that it follows, or for small faces; encode or not), so every kind
+# of look is kept, with all encodings, and a replay gives what the door asks for. It differs from the real thing in one
+# way: the place that the engine searches near a followed face is taken from the face in that frame and not from where
+# the door expected it. --exact runs the engine for real.
 
 
 def read_clip(path, seed):
@@ -158,18 +192,21 @@ def from_jpeg(jpeg):
     return cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
 
 
-def see_clip(clip, engine):
-    """Adds to a clip what dlib finds in each frame: `whole` and `near` as the engine, `original` as the original."""
-    clip["whole"], clip["near"], clip["original"] = [], [], []
-    boxes = []
+def see_clip(clip, finder):
+    """What "original" or an engine finds, for each frame of a clip; an engine's Faces by the kind of look."""
+    seen, boxes = [], []
     for frame in map(from_jpeg, clip["frames"]):
-        scale = doorcam.default_scale(frame)
-        whole = engine.faces(doorcam.Look(frame, 0.0, scale, True, []))
-        boxes = [face.box for face in whole] or boxes
-        near = engine.faces(doorcam.Look(frame, 0.0, scale, False, [(box, True) for box in boxes]))
-        clip["whole"].append(whole)
-        clip["near"].append(near)
-        clip["original"].append(original_faces(frame, scale))
+        look = doorcam.Look(frame, 0.0, doorcam.default_scale(frame), True, [])
+        if finder == "original":
+            seen.append(original_faces(frame, look.scale))
+            continue
+        engine, metric = engine_named(finder)
+        whole = engine.faces(look)
+        far = engine.faces(look._replace(whole=False, far=True)) if metric.far_period else []
+        boxes = [face.box for face in doorcam.one_each(whole + far)] or boxes
+        near = engine.faces(look._replace(whole=False, regions=[(box, True) for box in boxes]))
+        seen.append({"whole": whole, "near": near, "far": far})
+    return seen
 
 
 def original_faces(frame, scale):
@@ -181,33 +218,42 @@ def original_faces(frame, scale):
             for box, encoding in zip(boxes, face_recognition.face_encodings(rgb, boxes))]
 
 
-def cached_clip(task):
-    """The clip of (path, seed, cache, seen), from the cache if it is there; None if there is nothing to see in it."""
-    path, seed, cache, seen = task
-    stamp = "%s %s %s %s" % (os.path.abspath(path), os.path.getmtime(path), seed, seen)
-    name = os.path.join(cache, hashlib.sha1(stamp.encode()).hexdigest()[:20] + ".pickle")
+def cached(folder, stamp, make):
+    """What make() gives, from the folder if it was made there under this stamp before."""
+    name = os.path.join(folder, hashlib.sha1(stamp.encode()).hexdigest()[:20] + ".pickle")
     with contextlib.suppress(OSError, EOFError):
         with open(name, "rb") as file:
             return pickle.load(file)
+    made = make()
+    with open("%s.%d" % (name, os.getpid()), "wb") as file:
+        pickle.dump(made, file)
+    os.rename(file.name, name)
+    return made
+
+
+def cached_clip(task):
+    """The clip of (path, seed, cache, finders), with what each of the finders sees in it; None if nobody is in it."""
+    path, seed, cache, finders = task
+    stamp = "%s %s %s" % (os.path.abspath(path), os.path.getmtime(path), seed)
     try:
-        clip = read_clip(path, seed)
+        clip = cached(cache, stamp, lambda: read_clip(path, seed))
     except ValueError as error:
         print("%s is left out: %s" % (path, error), file=sys.stderr)
-        clip = None
-    else:
-        if seen:
-            see_clip(clip, doorcam.DlibEngine())
-    with open("%s.%d" % (name, os.getpid()), "wb") as file:
-        pickle.dump(clip, file)
-    os.rename(file.name, name)
+        return None
+    for finder in finders:
+        clip[finder] = cached(cache, stamp + " " + finder, lambda: see_clip(clip, finder))
     return clip
 
 
 def load_clips(visits, options):
-    """[(person, path, clip)] of all visits, made by several processes where they are not in the cache."""
+    """[(person, path, clip)] of all visits, made by several processes where they are not in the cache.
+
+    They are seen by options.columns, or by nobody if the engines run for each look.
+    """
     os.makedirs(options.cache, exist_ok=True)
     named = [(person, path) for person, paths in visits.items() for path in paths]
-    tasks = [(path, options.seed, options.cache, not options.exact) for _, path in named]
+    finders = () if options.exact else options.columns
+    tasks = [(path, options.seed, options.cache, finders) for _, path in named]
     clips = []
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
         for count, clip in enumerate(pool.imap(cached_clip, tasks), 1):
@@ -223,8 +269,8 @@ def load_clips(visits, options):
 class WatchedBook(doorcam.Book):
     """A book that remembers which entries were joined."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, metric):
+        super().__init__(metric=metric)
         self.joined = {}            # number: number of the entry that it is part of now
 
     def merge(self, number, into):
@@ -263,23 +309,27 @@ class InOneProcess:
 
 
 class ExactRecognizer(InOneProcess):
-    def __init__(self):
+    def __init__(self, engine):
         super().__init__()
-        self.faces = doorcam.DlibEngine().faces
+        self.faces = engine_named(engine)[0].faces
 
 
 class CachedRecognizer(InOneProcess):
-    """Answers from what was found in the clip's frame before, as the look asks for it."""
+    """Answers from what the engine found in the clip's frame before, as the look asks for it."""
+
+    def __init__(self, engine):
+        super().__init__()
+        self._engine = engine
 
     def at(self, clip, index):
-        self._whole, self._near = ((), ()) if clip is None else (clip["whole"][index], clip["near"][index])
+        self._seen = clip[self._engine][index] if clip else {"whole": [], "near": [], "far": []}
 
     def faces(self, look):
-        found = [face for face in self._near if any(reaches(box, face.box) for box, _ in look.regions)]
-        found += self._whole if look.whole else []
-        by_box = {face.box: face for face in found}
-        kept = [by_box[box] for box, _ in doorcam.one_each([(face.box, face.score) for face in found])]
-        return [face if doorcam.must_encode(face.box, look.regions) else face._replace(encoding=None) for face in kept]
+        found = [face for face in self._seen["near"] if any(reaches(box, face.box) for box, _ in look.regions)]
+        found += self._seen["whole"] if look.whole else []
+        found += self._seen["far"] if look.far else []
+        return [face if doorcam.must_encode(face.box, look.regions) else face._replace(encoding=None)
+                for face in doorcam.one_each(found)]
 
 
 def reaches(region, box):
@@ -307,15 +357,18 @@ class Visit:
     def flips(self):
         return sum(one != other for one, other in zip(self.labels, self.labels[1:]))
 
+    def faults(self):
+        return (["greeted as %s" % owner for owner in sorted(self.wrong)] + ["called new"] * (self.new and self.returns)
+                + ["missed"] * (not self.labels))
+
 
 class Replay(doorcam.Watch):
     """doorcam's own loop on a stream of visits, with a scripted clock; it notes what the program says."""
 
-    def __init__(self, recognizer):
-        options = doorcam.make_parser().parse_args(["--headless", "--source", "demo"])  # which keeps its book to itself
+    def __init__(self, recognizer, engine):
         with unittest.mock.patch.object(doorcam, "Recognizer", lambda *_, **__: recognizer):
-            super().__init__(options, types.SimpleNamespace(asked=False))
-        self.begin(WatchedBook())
+            super().__init__(watch_options(engine), types.SimpleNamespace(asked=False))
+        self.begin(WatchedBook(self.metric))
         self.owners, self.visits = {}, []       # number: person
 
     def stream(self, clips):
@@ -359,8 +412,8 @@ class Replay(doorcam.Watch):
         return True
 
 
-def replay_doorcam(clips, exact):
-    replay = Replay(ExactRecognizer() if exact else CachedRecognizer())
+def replay_doorcam(clips, engine, exact):
+    replay = Replay(ExactRecognizer(engine) if exact else CachedRecognizer(engine), engine)
     replay.watch_the_door(replay.stream(clips))
     replay.tell(replay.door.finish(replay.now))
     joined = sum(replay.owners[number] != replay.owners[into] for number, into in replay.book.joined.items())
@@ -409,22 +462,22 @@ _shared = {}    # what every process of the pool needs; filled before they are f
 
 
 def replay_order(order):
-    """(figures of doorcam, figures of the original, [line about a visit]) of one order."""
+    """([figures] of options.columns, [line about a visit]) of one order."""
     clips, options = list(_shared["clips"]), _shared["options"]
     random.Random("%d %d" % (options.seed, order)).shuffle(clips)
-    ours, visits = replay_doorcam(clips, options.exact)
-    theirs = None if options.exact else replay_original(clips)[0]
-    lines = ["order %d: %s %s" % (order, visit.path, ", ".join(
-        ["greeted as %s" % owner for owner in visit.wrong] + ["called new"] * (visit.new and visit.returns)
-        + ["missed"] * (not visit.labels))) for visit in visits
-        if visit.wrong or (visit.new and visit.returns) or not visit.labels]
-    return ours, theirs, lines
+    columns, lines = [], []
+    for name in options.columns:
+        column, visits = replay_original(clips) if name == "original" else replay_doorcam(clips, name, options.exact)
+        columns.append(column)
+        lines += ["%s, order %d: %s %s" % (name, order, visit.path, ", ".join(visit.faults()))
+                  for visit in visits if name != "original" and visit.faults()]
+    return columns, lines
 
 
 def recognition(options):
     """Who is greeted rightly, beside the original's rule; the mean of several orders."""
-    visits = find_visits(options.folder, options.people)
-    clips = load_clips(visits, options)
+    options.columns = ENGINES[options.engine] + (() if options.exact else ("original",))
+    clips = load_clips(find_visits(options.folder, options.people), options)
     if not clips:
         sys.exit("%s holds no person/visit.mp4 or .jpg with a face" % options.folder)
     _shared.update(clips=clips, options=options)
@@ -433,13 +486,11 @@ def recognition(options):
     people = {person for person, _, _ in clips}
     print("%d people, %d visits, of which %d returns; mean of %d orders"
           % (len(people), len(clips), len(clips) - len(people), options.orders))
-    print("%-42s %10s %10s" % ("", "doorcam", "original"))
-    for name in results[0][0]:
-        values = [np.mean([one[name] for one in column]) if column[0] and name in column[0] else math.nan
-                  for column in list(zip(*results))[:2]]
-        print("%-42s" % name + "".join("%11s" % ("-" if math.isnan(one) else "%.2f" % one) for one in values))
+    columns = list(zip(*[columns for columns, _ in results]))
+    print_table(options.columns, [(row, [np.mean([one.get(row, math.nan) for one in column]) for column in columns])
+                                  for row in columns[0][0]])
     if options.details:
-        print("\n".join(line for _, _, lines in results for line in lines))
+        print("\n".join(line for _, lines in results for line in lines))
 
 
 # ------------------------------------------------------------------------------------------------------- boxes
@@ -524,12 +575,16 @@ def scale(options):
 
 def scale_row(name, size, path, write, measure):
     """Prints a line; the file is written and measured by processes of their own, for the sake of their memory."""
-    for action in (write, measure):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            figures = pool.apply(action, (size, path))
+    in_own_process(write, size, path)
+    figures = in_own_process(measure, size, path)
     print("%8d %-9s" % (size, name) + "".join("%12s" % ("%.*f" % (2 if one < 100 else 0, one)) for one in figures),
           flush=True)
     os.unlink(path)
+
+
+def in_own_process(action, *arguments):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(action, arguments)
 
 
 def some_encodings(rng, count):
@@ -640,36 +695,52 @@ SCENES = {                    # seconds of the picture's cycle, faces, size of a
     "four faces": (10, 4, 230, 40),
     "nobody": (2, 0, 0, 0),
     "somebody comes": (12, 1, 300, 60)}  # and goes, again and again
+LOOK_STRIDE = 7               # of the frames of a scene, one is used to time a look
 COMES = 7.0                   # s of its cycle after which somebody is there in "somebody comes"
 NOISE_720P = 2.0              # levels of 255, standard deviation
 WARM_UP = 5.0                 # s after the first frame, not counted for CPU and recognitions
-PROGRAMS = ("only-read", "original", "doorcam")
+RATIOS = (("dlib", "original"), ("opencv", "original"), ("opencv", "dlib"))
 
 
-def scene_frames(name):
-    """[JPEG] of one cycle of a scene: portraits that sway before the demo's door, with the noise of a camera."""
-    seconds, count, size, sway = SCENES[name]
-    portraits, door = doorcam.demo_portraits(EXAMPLE), doorcam.draw_demo_door()
-    rng = np.random.RandomState(1)
-    noise = rng.normal(0, NOISE_720P, (door.shape[0] + 64, door.shape[1] + 64, 3)).round().astype(np.int16)
-    jpegs = []
-    for moment in np.arange(seconds * RATE) / RATE:
-        frame = door.copy()
-        for number in range(count if name != "somebody comes" or moment >= COMES else 0):
-            x = door.shape[1] * (number + 0.5) / count + sway * math.sin(2 * math.pi * (moment / seconds + number / 3))
-            y = 330 + 12 * math.sin(2 * math.pi * (moment / 2 + number / 4))
-            draw_portrait(frame, portraits[number % 2], int(x), int(y), size)
-        down, right = rng.randint(0, 64, 2)
-        jpegs.append(to_jpeg(np.clip(frame + noise[down:, right:][:frame.shape[0], :frame.shape[1]], 0, 255), 85))
-    return jpegs
+class Scene:
+    """The demo's door with portraits before it, as a camera shows it: with noise."""
+
+    def __init__(self, width=doorcam.CAPTURE_WIDTH, height=doorcam.CAPTURE_HEIGHT):
+        self.rng, self.width, self.height = np.random.RandomState(1), width, height
+        self._portraits = doorcam.demo_portraits(EXAMPLE)
+        self._door = cv2.resize(doorcam.draw_demo_door(), (width, height), interpolation=cv2.INTER_AREA)
+        self._noise = self.rng.normal(0, NOISE_720P, (height + 64, width + 64, 3)).round().astype(np.int16)
+
+    def frame(self, people):
+        """(frame, [true box of the face]) with people: (number of the portrait, x and y of its middle, its size)."""
+        frame = self._door.copy()
+        boxes = [draw_portrait(frame, self._portraits[number % 2], int(x), int(y), size)
+                 for number, x, y, size in people]
+        down, right = self.rng.randint(0, 64, 2)
+        return np.clip(frame + self._noise[down:, right:][:self.height, :self.width], 0, 255).astype(np.uint8), boxes
 
 
 def draw_portrait(frame, portrait, x, y, size):
-    """Draws a portrait as an ellipse with its middle at x, y."""
-    place = frame[y - size // 2:y - size // 2 + size, x - size // 2:x - size // 2 + size]
+    """Draws a portrait as an ellipse with its middle at x, y. The box of its face."""
+    top, left = y - size // 2, x - size // 2
+    place = frame[top:top + size, left:left + size]
     mask = np.zeros((size, size, 1), np.float32)
     cv2.ellipse(mask, (size // 2, size // 2), (int(0.46 * size), size // 2), 0, 0, 360, 1.0, cv2.FILLED)
-    place[:] = mask * cv2.resize(portrait, (size, size), interpolation=cv2.INTER_CUBIC) + (1 - mask) * place
+    kind = cv2.INTER_CUBIC if size > portrait.shape[0] else cv2.INTER_AREA
+    place[:] = mask * cv2.resize(portrait, (size, size), interpolation=kind) + (1 - mask) * place
+    return doorcam.move_box(doorcam.picture_face(place), top, left)
+
+
+def scene_frames(name):
+    """[JPEG] of one cycle of one of the SCENES, in which the portraits sway."""
+    (seconds, count, size, sway), scene, jpegs = SCENES[name], Scene(), []
+    for moment in np.arange(seconds * RATE) / RATE:
+        people = []
+        for number in range(count if name != "somebody comes" or moment >= COMES else 0):
+            x = scene.width * (number + 0.5) / count + sway * math.sin(2 * math.pi * (moment / seconds + number / 3))
+            people.append((number, x, 330 + 12 * math.sin(2 * math.pi * (moment / 2 + number / 4)), size))
+        jpegs.append(to_jpeg(scene.frame(people)[0], 85))
+    return jpegs
 
 
 def file_frames(path, seconds):
@@ -723,7 +794,8 @@ def camera(jpegs, marked=None):
 
 
 class Tree:
-    """A process and its children, looked at again and again: samples of (time, CPU seconds so far, MB)."""
+    """A process and its children, looked at again and again: samples of (time, CPU seconds so far of the process and
+    of the children, MB)."""
 
     def __init__(self, pid):
         self.pid, self.samples, self.shares = pid, [], [math.nan]   # shares: MB, what is shared counted once
@@ -738,19 +810,22 @@ class Tree:
         while more:
             tree |= more
             more = {pid for pid, stat in stats.items() if int(stat[1]) in tree} - tree
-        own = [stats[pid] for pid in tree if pid in stats]
-        self.samples.append((time.monotonic(), sum(sum(map(int, one[11:15])) for one in own) / self._tick,
-                             sum(int(one[21]) for one in own) * self._page / 1e6))
+        there = [stats[pid] for pid in tree if pid in stats]
+        own = sum(map(int, stats[self.pid][11:13])) if self.pid in stats else 0
+        every = sum(sum(map(int, one[11:15])) for one in there)
+        self.samples.append((time.monotonic(), own / self._tick, (every - own) / self._tick,
+                             sum(int(one[21]) for one in there) * self._page / 1e6))
         if len(self.samples) % 10 == 0:  # seldom, for it holds up the process
             self.shares.append(sum(map(proportional_memory, tree)))
 
     def cpu(self, since):
-        """CPU seconds a second from then on."""
+        """CPU seconds a second from then on, of the process and of the children."""
         counted = [one for one in self.samples if one[0] >= since] or self.samples
-        return (counted[-1][1] - counted[0][1]) / max(0.1, counted[-1][0] - counted[0][0])
+        seconds, own, children = (last - first for first, last in zip(counted[0][:3], counted[-1]))
+        return own / max(0.1, seconds), children / max(0.1, seconds)
 
     def memory(self):
-        return max(one[2] for one in self.samples)
+        return max(one[3] for one in self.samples)
 
 
 def proportional_memory(pid):
@@ -761,12 +836,16 @@ def proportional_memory(pid):
 
 
 def run_program(program, jpegs, marked, display, options):
-    """Runs one of PROGRAMS on the camera; the dict of what was measured."""
+    """Runs a program (only-read, original, or doorcam with the engine of that name) on the camera; the dict of what
+    was measured."""
     with tempfile.TemporaryDirectory() as folder, camera(jpegs, marked) as (address, pipe):
         path, lines = os.path.join(folder, "figures.json"), []
-        extra = ["--stats", "--faces", os.path.join(folder, "known_faces.dat"), "--visit-gap", "3"] + options.options
-        command = [sys.executable, os.path.join(HERE, "original_loop.py"), program, address, path]
-        command += extra if program == "doorcam" else []
+        command = [sys.executable, os.path.join(HERE, "original_loop.py")]
+        if program in ENGINES["both"]:
+            command += ["doorcam", address, path, "--stats", "--faces", os.path.join(folder, "known_faces.dat"),
+                        "--visit-gap", "3"] + options.options + ["--engine", program]
+        else:
+            command += [program, address, path]
         began = time.monotonic()
         with open(os.path.join(folder, "errors"), "w+") as errors, process(
                 *command, env=environment(DISPLAY=display), stdout=subprocess.PIPE, stderr=errors, text=True) as child:
@@ -799,9 +878,11 @@ def speed_figures(began, marks, lines, tree, shown, recognitions):
     waits = [min([label - moment for label in labels if label > moment], default=math.nan)
              for kind, moment in marks if kind == "comes" and moment < shown[-1] - 3]
     p50, p99, most = np.percentile(gaps, (50, 99, 100))
+    own, children = tree.cpu(warm)
     return {"fps shown": (len(shown) - 1) / (shown[-1] - shown[0]), "gap p50, ms": p50, "gap p99, ms": p99,
             "gap max, ms": most, "recognitions a second": found / (shown[-1] - shown[0]),
-            "CPU seconds a second": tree.cpu(warm), "memory at most (RSS), MB": tree.memory(),
+            "CPU seconds a second": own + children, "  of the process with the window": own,
+            "  of the rest (recognition)": children, "memory at most (RSS), MB": tree.memory(),
             "the same, shared counted once": float(np.nanmax(tree.shares)),
             "start to first frame, s": shown[0] - began, "camera's first to first shown, s": shown[0] - marks[0][1],
             "comes to label, mean s": float(np.mean(waits)) if waits else math.nan,
@@ -809,7 +890,7 @@ def speed_figures(began, marks, lines, tree, shown, recognitions):
 
 
 def speed(options):
-    """A live camera through this program, the original's loop, and one that only reads and shows."""
+    """A live camera through doorcam, the original's loop, and one that only reads and shows; then looks one by one."""
     scenes = {name: scene_frames(name) for name in options.scenes}
     if options.source:
         scenes = {options.source: file_frames(options.source, options.seconds)}
@@ -817,74 +898,222 @@ def speed(options):
         for name, jpegs in scenes.items():
             marked = int(COMES * RATE) if name == "somebody comes" else None
             print("\n%s: %d s, %d kB a frame" % (name, options.seconds, np.mean([len(one) for one in jpegs]) / 1e3))
-            columns = [run_program(program, jpegs, marked, display, options) for program in PROGRAMS]
-            print_speed(columns)
+            print_compared({program: run_program(program, jpegs, marked, display, options)
+                            for program in ("only-read", "original") + ENGINES[options.engine]})
     print("\nCPU (children included) is counted from %d s after the first frame on; memory is the sum of what each\n"
           "process holds (RSS), and with what they share counted once (PSS). Label: from the moment when the camera\n"
           "sends the first frame with the face to the line that says who came; for the original's loop, to its first\n"
           "label." % WARM_UP)
+    print("\none look, asked without a pause (median)")
+    jpegs = scene_frames("one face")[::LOOK_STRIDE]
+    print_compared({name: in_own_process(time_looks, name, jpegs) for name in ("original",) + ENGINES[options.engine]})
+    print("\nThe scene with one face, on one thread, each in a process of its own. Near: around the face's place.\n"
+          "Whole: everywhere in the small picture. Far: everywhere in a picture up to %d pixels wide."
+          % doorcam.OpenCVEngine.FAR_WIDTH)
 
 
-def print_speed(columns):
-    print("%-34s" % "" + "".join("%12s" % name for name in PROGRAMS + ("ratio",)))
-    for row in columns[0]:
-        values = [column[row] for column in columns]
-        if not all(map(math.isnan, values)):
-            ratio = values[2] / values[1] if values[1] else math.nan
-            print("%-34s" % row + "".join("%12s" % ("-" if math.isnan(one) else "%.3g" % one)
-                                          for one in values + [ratio]), flush=True)
+def print_compared(columns):
+    """A table of {column: {row: value}} with the RATIOS of its columns."""
+    ratios, rows = [pair for pair in RATIOS if set(pair) <= set(columns)], []
+    for row in dict.fromkeys(row for column in columns.values() for row in column):
+        values = {name: column.get(row, math.nan) for name, column in columns.items()}
+        if not all(map(math.isnan, values.values())):
+            rows.append((row, list(values.values()) + [values[one] / values[other] if values[other] else math.nan
+                                                       for one, other in ratios]))
+    print_table(list(columns) + ["%s/%s" % pair for pair in ratios], rows)
+
+
+def time_looks(name, jpegs):
+    """{row: ms, or how many a second} for each kind of look of an engine, or of the original."""
+    frames = [from_jpeg(jpeg) for jpeg in jpegs]
+    looks = [doorcam.Look(frame, 0.0, doorcam.default_scale(frame), True, []) for frame in frames]
+    if name == "original":
+        cv2.setNumThreads(1)
+        seconds = {"whole, encoded": median_seconds(lambda look: original_faces(look.frame, look.scale), looks)}
+    else:
+        engine, metric = engine_named(name)
+        doorcam.return_large_blocks()  # as the recognition process does
+        places = [(look._replace(whole=False), engine.faces(look)[0].box) for look in looks]
+        kinds = {"near, encoded": [look._replace(regions=[(box, True)]) for look, box in places],
+                 "near, not encoded": [look._replace(regions=[(box, False)]) for look, box in places],
+                 "whole, encoded": looks}
+        if metric.far_period:
+            kinds["far, encoded"] = [look._replace(far=True) for look, _ in places]
+        seconds = {kind: median_seconds(engine.faces, asked) for kind, asked in kinds.items()}
+    return dict([(kind + ", ms", 1e3 * one) for kind, one in seconds.items()]
+                + [(kind + ", looks a second", 1 / one) for kind, one in seconds.items()])
+
+
+def median_seconds(action, arguments):
+    action(arguments[0])  # the first one takes longer
+    return np.median([seconds_of(action, one) for one in arguments])
+
+
+# ------------------------------------------------------------------------------------------------------- range
+#
+# The two portraits, drawn smaller and smaller. The distance is that of a face FACE_METRES wide before a lens of
+# LENS_DEGREES; the width of a face is that of the box that HOG gave it, as in a visitor's picture.
+
+FRAME_SIZES = ((640, 480), (1280, 720), (1920, 1080))
+FACE_METRES, LENS_DEGREES = 0.15, 62.0  # across
+NARROWEST = 12                # pixels, the width of the smallest face tried
+WIDEST = 0.3                  # of the frame's height, of the largest
+STEPS = (0.7, 0.95)           # from one width to the next: first down to where it fails, then from the last that worked
+FOUND_FRAMES = 14             # looked at for each width, with both portraits at random places
+FOUND_SHARE = 0.95            # of these faces, found
+KNOWN_FRAMES = 30             # of 10 a second, in which a visitor must be known
+BOOK_SIZE = 100               # visitors
+ENROLLED_WIDTH = 150          # pixels, of the faces from which the portraits were enrolled
+
+
+def how_far(options):
+    """The smallest face that is found, and that is known; how far away that is."""
+    rows = []
+    for name in ENGINES[options.engine]:
+        book = book_of_many(name)
+        for width, height in FRAME_SIZES:
+            scene, largest = Scene(width, height), int(WIDEST * height)
+            found = smallest(largest, lambda wide: found_share(name, scene, wide) >= FOUND_SHARE)
+            known = smallest(largest, lambda wide: all(becomes_known(name, book, scene, number, wide)
+                                                       for number in (0, 1)))
+            metres = FACE_METRES * width / (2 * math.tan(math.radians(LENS_DEGREES / 2)))
+            rows.append(("%s, %d x %d" % (name, width, height), [found, metres / found, known, metres / known]))
+    print_table(("found, px", "from, m", "known, px", "from, m"), rows)
+    print("\nFound: at least %d %% of the faces of this width, and of each larger one tried, in one look (everywhere,\n"
+          "and for small faces where the engine has such a look). Known: both, within %g s, in a book of %d.\n"
+          "Distance: of a face %d cm wide before a lens of %d degrees across."
+          % (100 * FOUND_SHARE, KNOWN_FRAMES / 10, BOOK_SIZE, 100 * FACE_METRES, LENS_DEGREES))
+
+
+def smallest(width, works):
+    """The smallest width that works, as do all larger ones tried, of which the first is `width`; NaN if that fails."""
+    good, bad = math.nan, NARROWEST - 1
+    for step in STEPS:
+        while width > bad:
+            if works(width):
+                good, width = width, min(width - 1, int(width * step))
+            else:
+                bad = width
+        if not math.isnan(good):
+            width = min(good - 1, int(good * STEPS[-1]))
+    return good
+
+
+def portrait_size(face_width):
+    return int(round(face_width * (1 + 2 * doorcam.PICTURE_MARGIN)))
+
+
+def found_share(name, scene, face_width):
+    """The share of faces of a width that an engine finds in one look: both portraits, each in a half of the frame."""
+    (engine, metric), size, found = engine_named(name), portrait_size(face_width), []
+    for index in range(FOUND_FRAMES):
+        low, high = (size / 2 + 1, size / 2 + 1), (scene.width / 2 - size / 2 - 1, scene.height - size / 2 - 1)
+        places = [scene.rng.uniform(low, high) + (half * scene.width / 2, 0) for half in (0, 1)]
+        frame, boxes = scene.frame([(index + half, x, y, size) for half, (x, y) in enumerate(places)])
+        faces = engine.faces(doorcam.Look(frame, 0.0, doorcam.default_scale(frame), True, [], bool(metric.far_period)))
+        found += [any(doorcam.overlap(face.box, box) > 0.3 for face in faces) for box in boxes]
+    return np.mean(found)
+
+
+def book_of_many(name):
+    """A Book with the portraits as visitors 1 and 2, enrolled from a large view, and others who are like nobody."""
+    (engine, metric), scene = engine_named(name), Scene()
+    book = doorcam.Book(metric=metric)
+    for number in (0, 1):
+        encodings = []
+        for _ in range(doorcam.ENROL_SIGHTINGS):
+            frame, (box,) = scene.frame([(number, scene.width / 2, scene.height / 2, portrait_size(ENROLLED_WIDTH))])
+            look = doorcam.Look(frame, 0.0, doorcam.default_scale(frame), False, [(doorcam.whole_box(box), True)])
+            encodings.append(engine.faces(look)[0].encoding)
+        book.register_new_face(doorcam.mean_encoding(encodings, metric), 0.0)
+    while len(book) < BOOK_SIZE:
+        book.register_new_face(doorcam.mean_encoding([scene.rng.normal(0, 0.1, 128)], metric), 0.0)
+    return book
+
+
+def becomes_known(name, book, scene, number, face_width):
+    """Whether the door takes a portrait that sways a little for the right visitor, and nothing for another."""
+    engine, door, size = engine_named(name)[0], doorcam.Door(copy.deepcopy(book)), portrait_size(face_width)
+    low, high = 0.6 * size + 1, (scene.width - 0.6 * size - 1, scene.height - 0.6 * size - 1)
+    place = scene.rng.uniform(low, high)
+    for index in range(KNOWN_FRAMES):
+        now, (x, y) = index / 10, place + 0.05 * size * np.sin([2.0 * index / 10, 1 + 3.0 * index / 10])
+        frame = scene.frame([(number, x, y, size)])[0]
+        scale = doorcam.default_scale(frame)
+        door.follow(cv2.cvtColor(doorcam.shrink(frame, scale), cv2.COLOR_BGR2GRAY), scale, now)
+        look = door.next_look(frame, scale, now)
+        if look:
+            door.recognize(look, engine.faces(look), now)
+        said = {track.visitor.number for track in door.tracks if track.visitor}
+        if said:
+            return said == {number + 1}
+    return False
 
 
 # ------------------------------------------------------------------------------------------------ command line
 
 
 def set_constant(text):
-    """NAME=VALUE: another value for one of doorcam's constants, to try it."""
+    """NAME=VALUE: another value for one of doorcam's constants, or ENGINE.FIELD=VALUE for one of an engine's Metric."""
     name, _, value = text.partition("=")
-    if not isinstance(getattr(doorcam, name, None), (int, float, tuple)):
+    engine, _, field = name.rpartition(".")
+    if engine in ENGINES["both"] and field in doorcam.Metric._fields:
+        metric = getattr(doorcam, engine.upper())
+        setattr(doorcam, engine.upper(), metric._replace(**{field: ast.literal_eval(value)}))
+    elif type(getattr(doorcam, name, None)) in (int, float, tuple):
+        setattr(doorcam, name, ast.literal_eval(value))
+    else:
         raise argparse.ArgumentTypeError("doorcam has no constant %s" % name)
-    setattr(doorcam, name, ast.literal_eval(value))
+
+
+def add_command(commands, name, run):
+    """What adds an option to a command of that name."""
+    command = commands.add_parser(name, help=run.__doc__)
+    command.set_defaults(run=run)
+    if run in (recognition, speed, how_far):
+        command.add_argument("--engine", choices=list(ENGINES), default="both", help="which to measure (default: both)")
+    return command.add_argument
 
 
 def make_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    command = commands.add_parser("recognition", help=recognition.__doc__)
-    command.set_defaults(run=recognition)
-    add = command.add_argument
+    add = add_command(commands, "recognition", recognition)
     add("folder", metavar="FOLDER", help="holds person/visit.mp4, .mkv, .avi, .gif, .jpg or .png")
     add("--orders", type=int, default=5, help="random orders of the visits (default: 5)")
     add("--people", type=int, help="only so many, those with the most visits")
     add("--seed", type=int, default=1, help="of the orders and of the clips made from pictures")
     add("--jobs", type=int, default=2, help="processes (default: 2)")
     add("--cache", default=os.path.join(tempfile.gettempdir(), "doorcam-benchmark"),
-        help="folder for what dlib found; delete it when doorcam's engine changes (default: %(default)s)")
+        help="folder for what the engines found; delete it when one of them changes (default: %(default)s)")
     add("--exact", action="store_true", help="run the engine for each look, not from the cache; slow")
     add("--details", action="store_true", help="list what went wrong")
-    add("--set", type=set_constant, action="append", metavar="NAME=VALUE", help="try another constant of doorcam")
-    command = commands.add_parser("speed", help=speed.__doc__)
-    command.set_defaults(run=speed)
-    command.add_argument("--source", metavar="FILE", help="a recording to serve instead of the scenes")
-    command.add_argument("--seconds", type=float, default=30, help="of each run (default: 30)")
-    command.add_argument("--scenes", type=lambda text: text.split(","), default=list(SCENES),
-                         help="default: %s" % ",".join(SCENES))
-    command.add_argument("--options", type=str.split, default=[], metavar="'OPTION ...'",
-                         help="further options for doorcam, as --options='--engine dlib'")
-    command = commands.add_parser("boxes", help=boxes.__doc__)
-    command.set_defaults(run=boxes)
-    command.add_argument("--source", metavar="FILE", help="a recording instead of the demo")
-    command.add_argument("--latency", type=float, default=0.1, help="s from a look to its answer (default: 0.1)")
-    command = commands.add_parser("scale", help=scale.__doc__)
-    command.set_defaults(run=scale)
-    command.add_argument("--sizes", type=lambda text: [int(one) for one in text.split(",")],
-                         default=[100, 1000, 10000, 100000], help="visitors (default: 100,1000,10000,100000)")
-    command.add_argument("--folder", help="where the files are written (default: the temporary folder)")
+    add("--set", type=set_constant, action="append", metavar="NAME=VALUE",
+        help="try another constant of doorcam, or as dlib.surely_known=0.05 one of an engine's distances; those with "
+             "which faces are looked for (NEAR_MARGIN, min_score) need --exact")
+    add = add_command(commands, "speed", speed)
+    add("--source", metavar="FILE", help="a recording to serve instead of the scenes")
+    add("--seconds", type=float, default=30, help="of each run (default: 30)")
+    add("--scenes", type=lambda text: text.split(","), default=list(SCENES), help="default: %s" % ",".join(SCENES))
+    add("--options", type=str.split, default=[], metavar="'OPTION ...'",
+        help="further options for doorcam, as --options='--scale 0.5'")
+    add_command(commands, "range", how_far)
+    add = add_command(commands, "boxes", boxes)
+    add("--source", metavar="FILE", help="a recording instead of the demo")
+    add("--latency", type=float, default=0.1, help="s from a look to its answer (default: 0.1)")
+    add = add_command(commands, "scale", scale)
+    add("--sizes", type=lambda text: [int(one) for one in text.split(",")],
+        default=[100, 1000, 10000, 100000], help="visitors (default: 100,1000,10000,100000)")
+    add("--folder", help="where the files are written (default: the temporary folder)")
     return parser
 
 
 def main():
     options = make_parser().parse_args()
-    options.run(options)
+    try:
+        options.run(options)
+    except doorcam.DoorcamError as error:  # an engine lacks its models
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

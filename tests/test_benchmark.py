@@ -1,0 +1,107 @@
+"""The benchmark measures what it says, with each of the engines."""
+import math
+import os
+import re
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+import benchmark
+import doorcam
+from helpers import face, person
+from processes import HERE, environment, portrait
+
+ENGINES = benchmark.ENGINES["both"]
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """A folder with two people, and of the first a second picture, darker and turned."""
+    folder = tmp_path_factory.mktemp("people")
+    for who, name in enumerate(("ann", "bob")):
+        picture = portrait(who, 300)
+        turned = cv2.warpAffine(picture, cv2.getRotationMatrix2D((150, 150), 5, 1), (300, 300),
+                                borderMode=cv2.BORDER_REPLICATE)
+        (folder / name).mkdir()
+        for visit, shown in enumerate((picture, turned * 0.8)[:2 - who]):
+            cv2.imwrite(str(folder / name / ("%d.png" % visit)), shown.astype(np.uint8))
+    return folder
+
+
+def recognition(people, *options):
+    """{row: [value of dlib, of opencv, of the original]}"""
+    command = [sys.executable, os.path.join(HERE, "benchmark.py"), "recognition", str(people), "--orders", "1",
+               "--cache", str(people.parent / "cache"), *options]
+    out = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, check=True, timeout=300, text=True).stdout
+    lines = out.splitlines()
+    assert lines[0] == "2 people, 3 visits, of which 1 returns; mean of 1 orders"
+    assert lines[1].split() == [*ENGINES, "original"]
+    return {line[:42].strip(): line[42:].split() for line in lines[2:]}
+
+
+def test_recognition_with_both_engines(people):
+    table = recognition(people)
+    assert table["visitors a person"] == ["1", "1", "1"]
+    assert table["visits greeted as somebody else, %"] == ["0", "0", "0"]
+    assert table["missed (never decided), %"] == ["0", "0", "0"]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_recognition_with_another_tolerance_of_one_engine(people, index):
+    table = recognition(people, "--set", ENGINES[index] + ".tolerances=((1,0.01),(400,0.01))")
+    expected = ["0", "0", "0"]
+    expected[index] = "100"
+    assert table["returns called new, %"] == expected
+
+
+def test_a_replay_answers_as_the_look_asks():
+    near, whole, far = (face(person(number), 200 * number + 100) for number in range(3))
+    recognizer = benchmark.CachedRecognizer("opencv")
+
+    def answer(**asked):
+        recognizer.offer(doorcam.Look(None, 0.0, 1.0, asked.get("whole", False), asked.get("regions", []),
+                                      asked.get("far", False)))
+        return recognizer.answer()[1]
+    recognizer.at({"opencv": [{"whole": [whole], "near": [near], "far": [far]}]}, 0)
+    assert answer(whole=True) == [whole]
+    assert answer(far=True) == [far]
+    assert answer(regions=[(near.box, False)]) == [near._replace(encoding=None)]
+    assert answer(regions=[(near.box, True)], whole=True, far=True) == [near, whole, far]
+    recognizer.at(None, 0)
+    assert answer(regions=[(near.box, True)], whole=True, far=True) == []
+
+
+@pytest.mark.parametrize("name, seen, unseen", [("dlib", 80, 40), ("opencv", 40, 13)])
+def test_range_tells_what_is_seen_from_what_is_not(name, seen, unseen, monkeypatch):
+    monkeypatch.setattr(benchmark, "FOUND_FRAMES", 5)
+    monkeypatch.setattr(benchmark, "KNOWN_FRAMES", 15)
+    scene, book = benchmark.Scene(640, 480), benchmark.book_of_many(name)
+    assert len(book) == benchmark.BOOK_SIZE
+    assert benchmark.found_share(name, scene, seen) == 1
+    assert benchmark.found_share(name, scene, unseen) < 0.5
+    assert all(benchmark.becomes_known(name, book, scene, number, seen) for number in (0, 1))
+    assert not benchmark.becomes_known(name, book, scene, 0, unseen)
+    book.forget(1)
+    assert not benchmark.becomes_known(name, book, scene, 0, seen)
+
+
+@pytest.mark.parametrize("limit", [12, 13, 40, 143, 144])
+def test_the_smallest_width_that_works(limit):
+    found = benchmark.smallest(144, lambda width: width >= limit)
+    assert limit <= found <= limit / benchmark.STEPS[-1] + 1
+
+
+def test_the_smallest_width_stops_at_one_that_fails():
+    assert math.isnan(benchmark.smallest(144, lambda width: width < 144))
+    tried = []
+    assert 90 <= benchmark.smallest(144, lambda width: tried.append(width) or not 40 < width < 90) <= 95
+    assert 40 < min(tried) < 90
+
+
+def test_a_constant_that_does_not_exist_is_refused():
+    command = [sys.executable, os.path.join(HERE, "benchmark.py"), "recognition", ".", "--set", "opencv.tolerance=1"]
+    done = subprocess.run(command, env=environment(), stderr=subprocess.PIPE, timeout=60, text=True)
+    assert done.returncode == 2 and re.search("doorcam has no constant opencv.tolerance$", done.stderr.strip())
