@@ -11,19 +11,26 @@ for folder in (TOP, HERE):  # doorcam itself, and helpers
         sys.path.insert(0, folder)
 
 import doorcam  # noqa: E402
-from helpers import Story  # noqa: E402
+from helpers import METRICS, Story  # noqa: E402
+from processes import write_clip  # noqa: E402
+
+
+@pytest.fixture(params=METRICS, ids=[metric.engine for metric in METRICS])
+def metric(request):
+    """How the encodings of each of the engines are compared."""
+    return request.param
 
 
 @pytest.fixture
-def story():
+def story(metric):
     """A door with an empty book and a clock that only the test moves."""
-    return Story()
+    return Story(metric=metric)
 
 
-@pytest.fixture(scope="session")
-def engine():
-    """dlib, for real."""
-    return doorcam.DlibEngine()
+@pytest.fixture(scope="session", params=[metric.engine for metric in METRICS])
+def engine(request):
+    """Each of the engines, for real."""
+    return doorcam.DlibEngine() if request.param == "dlib" else doorcam.OpenCVEngine(*doorcam.find_models())
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +43,11 @@ def example_file():
 def portraits(example_file):
     """The two pictures in that file, PICTURE_SIZE square, BGR."""
     return doorcam.demo_portraits(example_file)
+
+
+@pytest.fixture(scope="session")
+def demo_clip(portraits, tmp_path_factory):
+    """The demo as a recording of half its size and rate: portrait 1 comes, then 2, then 1 again after 14.5 seconds."""
+    frames = [frame for frame, _ in doorcam.demo_frames(portraits, 0.0)][::2]
+    return write_clip(tmp_path_factory.mktemp("clip") / "demo.avi", [doorcam.shrink(frame, 0.5) for frame in frames],
+                      doorcam.DEMO_RATE // 2)

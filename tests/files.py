@@ -86,6 +86,7 @@ def own_book(count=3, size=150):
         visitor.seen_count, visitor.seen_frames, visitor.quality = 2 + seed, 40, 0.5
         visitor.name, visitor.ignored = ("Мария", "", "O'Hara")[seed % 3], seed % 3 == 1
         visitor.seconds_before, visitor.longest, visitor.apart = 61.5, 61.5, {seed + 2}
+        visitor.others = {"opencv": [original_encoding(10 * seed + one).astype(np.float32) for one in (3, 4)]}
         visitors.append(visitor)
     return doorcam.Book(visitors, 7)
 

@@ -1,5 +1,6 @@
 """Scripted people for tests: encodings whose distances are exact, and a door with a clock that only the test moves."""
 import io
+import math
 
 import numpy as np
 
@@ -8,6 +9,7 @@ import doorcam
 START = 1767600000.0          # s, a whole number, so that steps of STEP are exact
 STEP = 0.125                  # s between two looks of a Story; a power of two, so that sums of it are exact
 PEOPLE = 100                  # persons 0 to 99 have an axis of their own each; the other axes are for variations
+METRICS = (doorcam.DLIB, doorcam.OPENCV)
 PICTURE = np.full((doorcam.PICTURE_SIZE, doorcam.PICTURE_SIZE, 3), 90, np.uint8)
 
 
@@ -18,11 +20,18 @@ def person(number):
     return encoding
 
 
-def aside(encoding, apart, axis=0):
-    """An encoding exactly `apart` from this one, in one of 28 directions that no person lies in."""
-    moved = np.array(encoding, float)
-    moved[PEOPLE + axis] += apart
-    return moved
+def aside(encoding, apart, axis=0, metric=doorcam.DLIB):
+    """An encoding exactly `apart` from this one, in one of 28 directions that no person lies in.
+
+    Where an engine's encodings have the length 1, so has this one: it is turned in that direction.
+    """
+    encoding, away = np.array(encoding, float), np.zeros(128)
+    away[PEOPLE + axis] = 1.0
+    if not metric.unit:
+        return encoding + apart * away
+    away -= np.dot(away, encoding) * encoding
+    angle = 2 * math.asin(apart / 2)
+    return math.cos(angle) * encoding + math.sin(angle) * away / np.linalg.norm(away)
 
 
 def box_at(x, y=200, width=120):
@@ -42,8 +51,8 @@ class Story:
     now: the time of the newest look, s; events: [(kind, number of the visitor)]; told: the Events themselves.
     """
 
-    def __init__(self, book=None, now=START, **options):
-        self.book = doorcam.Book() if book is None else book
+    def __init__(self, book=None, now=START, metric=doorcam.DLIB, **options):
+        self.book = doorcam.Book(metric=metric) if book is None else book
         self.door = doorcam.Door(self.book, **options)
         self.now, self.told = now, []
 
@@ -106,12 +115,12 @@ def written_and_read(book):
     doorcam.dump_known_faces(book.snapshot(), file)
     visitors, numbers_given, problems = doorcam.read_known_faces(file.getvalue())
     assert not problems
-    return doorcam.Book(visitors, numbers_given)
+    return doorcam.Book(visitors, numbers_given, book.metric)
 
 
 def book_of(*encodings, **options):
     """A Book with a visitor for each encoding (or list of encodings), last seen an hour before START."""
-    book = doorcam.Book()
+    book = doorcam.Book(metric=options.get("metric", doorcam.DLIB))
     for one in encodings:
         several = one if isinstance(one, list) else [one]
         visitor = book.register_new_face(several[0], options.get("now", START - 3600))

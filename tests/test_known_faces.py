@@ -114,6 +114,9 @@ def test_everything_comes_back():
         for key in doorcam.Visitor.__slots__:
             if key == "encodings":
                 assert np.array_equal(before.encodings, after.encodings)
+            elif key == "others":
+                assert list(before.others) == list(after.others) == ["opencv"]
+                assert np.array_equal(before.others["opencv"], after.others["opencv"])
             else:
                 assert getattr(before, key) == getattr(after, key), key
 

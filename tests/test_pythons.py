@@ -1,4 +1,5 @@
-"""doorcam.py as a process under each Python that a supported machine has, in an environment made from requirements.txt.
+"""doorcam.py as a process under each Python that a supported machine has, in an environment made from requirements.txt,
+and its second engine under each OpenCV that it makes a difference for, without dlib.
 
 dlib comes as the prebuilt dlib-bin here: it installs in seconds, where dlib itself is compiled for ten minutes.
 """
@@ -13,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 
+import pytest
+
 import doorcam
-from processes import ROOT, run_doorcam, visit_frames, write_clip
+from processes import ROOT, environment, one_line, run_doorcam, visit_frames, write_clip
 
 VERSIONS = ("3.6", "3.8", "3.10", "3.12", "3.13")  # JetPack 4, 5, 6 and 7, and the newest tried
 AT_ONCE = 2                   # environments made and tried
@@ -70,25 +73,30 @@ def requirements():
     return own, [line for line in lines if line and line not in own]
 
 
-def make_environment(version, python):
-    """The python of an environment with what doorcam needs, kept in the folder for temporary files for the next run."""
-    own, others = requirements()
-    key = hashlib.sha256(repr((python, own, others, OLD_TOOLS, DEPENDENCIES)).encode()).hexdigest()[:12]
+def make_environment(name, python, *installs):
+    """The python of an environment in which pip installed each of the lists, kept in the folder for temporary files
+    for the next run."""
+    key = hashlib.sha256(repr((python, installs)).encode()).hexdigest()[:12]
     parent = os.path.join(tempfile.gettempdir(), "doorcam-tests-%d" % os.getuid())
     os.makedirs(parent, mode=0o700, exist_ok=True)
     assert os.stat(parent).st_uid == os.getuid(), parent
-    folder = os.path.join(parent, "python%s-%s" % (version, key))
-    environment, complete = os.path.join(folder, "bin", "python"), os.path.join(folder, "complete")
+    folder = os.path.join(parent, "%s-%s" % (name, key))
+    made, complete = os.path.join(folder, "bin", "python"), os.path.join(folder, "complete")
     if not os.path.exists(complete):
         shutil.rmtree(folder, ignore_errors=True)
         call(python, "-m", "venv", folder)
-        install = [environment, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile"]
-        if version in OLD_TOOLS:
-            call(*install + OLD_TOOLS[version])
-        call(*install + others + DEPENDENCIES)
-        call(*install + ["--no-deps"] + own)  # it would have dlib compiled
+        for packages in installs:
+            call(made, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile", *packages)
         open(complete, "w").close()
-    return environment
+    return made
+
+
+def environment_for(version, python):
+    """The python of an environment with what doorcam needs."""
+    own, others = requirements()
+    tools = [OLD_TOOLS[version]] if version in OLD_TOOLS else []
+    return make_environment("python" + version, python, *tools + [
+        others + DEPENDENCIES, ["--no-deps"] + own])  # face_recognition would have dlib compiled
 
 
 def watch_recording(python, recording, folder):
@@ -97,9 +105,7 @@ def watch_recording(python, recording, folder):
     status, out, err = run_doorcam("--headless", "--source", recording, "--log", "log.csv", folder=folder,
                                    seconds=RUN_LIMIT, python=python)
     assert status == 0, (python, out, err)
-    with open(str(folder / "log.csv"), newline="") as file:
-        events = [(row["event"], row["visitor"], row["visit"]) for row in csv.DictReader(file)]
-    assert events == [("new", "1", "1"), ("left", "1", "1")], (python, out, err)
+    assert events_of(folder) == [("new", "1", "1"), ("left", "1", "1")], (python, out, err)
     return str(folder / doorcam.DEFAULT_FACES)
 
 
@@ -108,13 +114,70 @@ def test_every_python_found_runs_doorcam_and_reads_the_files_of_all(tmp_path, ca
     recording = write_clip(tmp_path / "visit.avi", visit_frames(20))
 
     def watch(version):
-        environment = make_environment(version, pythons[version])
-        return environment, watch_recording(environment, recording, tmp_path / version)
+        python = environment_for(version, pythons[version])
+        return python, watch_recording(python, recording, tmp_path / version)
 
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         watched = list(pool.map(watch, pythons))
     files = [path for _, path in watched]
-    ran = [call(environment, "-c", READ_PLAINLY, *files, limit=RUN_LIMIT).strip() for environment, _ in watched]
+    ran = [call(python, "-c", READ_PLAINLY, *files, limit=RUN_LIMIT).strip() for python, _ in watched]
     with capsys.disabled():
         print("\ndoorcam ran under, and every file was read plainly by:\n  " + "\n  ".join(ran))
     assert len(ran) == len(pythons) > 0
+
+
+# ------------------------------------------------------------------------------------------ versions of OpenCV
+
+DEMO_EVENTS = [("new", "1", "1"), ("new", "2", "1"), ("left", "1", "1"), ("returned", "1", "2"), ("left", "2", "1"),
+               ("left", "1", "2")]
+ABSENT = ("dlib", "face_recognition", "face_recognition_models")
+
+
+def with_opencv(wanted):
+    """A Python with that OpenCV, numpy and Pillow, and nothing else."""
+    name = re.sub(r"[^0-9]+", "-", wanted).rstrip("-")
+    return make_environment("opencv" + name, sys.executable, ["numpy", "Pillow", "opencv-python" + wanted])
+
+
+def run_opencv(python, folder, clip, absent=ABSENT):
+    """Has doorcam watch a recording with the second engine, where some packages can't be imported; (status, out, err).
+
+    To try it is noticed, too: it ends the program.
+    """
+    for name in absent:
+        error = "SystemExit('%s was imported')" if name in ABSENT else "ModuleNotFoundError(\"No module named '%s'\")"
+        (folder / (name + ".py")).write_text("raise " + error % name)
+    models = os.path.dirname(doorcam.find_models()[0])
+    return run_doorcam("--headless", "--engine", "opencv", "--models", models, "--source", clip, "--log", "log.csv",
+                       "--visit-gap", "10", folder=folder, python=python, seconds=RUN_LIMIT,
+                       env=environment(PYTHONPATH=str(folder)))
+
+
+@pytest.mark.parametrize("wanted, version", [("==4.11.0.86", "4.11.0"), (">=4.12,<5", "4."), (">=5.0,<5.1", "5.0."),
+                                             (None, None)])
+def test_the_second_engine_under_each_opencv(tmp_path, demo_clip, wanted, version):
+    """None: that of the tests."""
+    python, version = (with_opencv(wanted), version) if wanted else (sys.executable, doorcam.cv2.__version__)
+    status, out, err = run_opencv(python, tmp_path, demo_clip)
+    assert (status, err) == (0, ""), out
+    assert re.search("^engine: OpenCV " + re.escape(version), out, re.M)
+    assert events_of(tmp_path) == DEMO_EVENTS
+
+
+def events_of(folder):
+    with open(str(folder / "log.csv"), newline="") as file:
+        return [(row["event"], row["visitor"], row["visit"]) for row in csv.DictReader(file)]
+
+
+def test_the_second_engine_without_a_window_takes_no_more_than_numpy_and_opencv(tmp_path, demo_clip):
+    """A text that nobody sees needs no font."""
+    status, out, err = run_opencv(sys.executable, tmp_path, demo_clip, ABSENT + ("PIL",))
+    assert (status, err) == (0, ""), out
+    assert events_of(tmp_path) == DEMO_EVENTS
+
+
+def test_an_opencv_that_cannot_read_the_quantized_models_is_named(tmp_path, demo_clip):
+    status, out, err = run_opencv(with_opencv("==4.10.0.84"), tmp_path, demo_clip)
+    assert (status, out) == (1, "")
+    one_line(err, "takes OpenCV 4.11 or newer", "this is 4.10.0", "int8bq.onnx")
+    assert not (tmp_path / doorcam.DEFAULT_FACES).exists()

@@ -268,6 +268,46 @@ def test_after_the_clock_was_set_there_is_a_look_at_once(story):
     assert story.door.next_look(None, 1.0, story.now + 9.02)
 
 
+def far_looks(looks):
+    return [look.moment for look in looks if look.far]
+
+
+def test_small_faces_are_looked_for_now_and_then(story, metric):
+    """By the engine that can find them; a look at the whole of a large frame takes long."""
+    story.door._motion.moved = math.inf  # it goes on
+    looks, period = looks_in(story.door, 20), metric.far_period
+    far = far_looks(looks)
+    if not period:
+        assert far == [] and len(looks) > 40
+    else:
+        assert far[0] == START and 20 / (period + doorcam.WHOLE_PERIOD) <= len(far) <= 20 / period < len(looks) / 4
+        assert all(later - moment >= period for moment, later in zip(far, far[1:]))
+
+
+def test_small_faces_are_looked_for_in_a_still_scene_no_more_often_than_others():
+    door = doorcam.Door(doorcam.Book(metric=doorcam.OPENCV))
+    looks = looks_in(door, 20)
+    assert 6 <= len(looks) <= 7 and len(far_looks(looks)) == len(looks)
+
+
+def test_small_faces_are_looked_for_behind_who_is_near():
+    story, looks = Story(metric=doorcam.OPENCV), []
+    for _ in range(80):  # ten seconds
+        story.show(face(person(0)), looks=1)
+        looks += [look for look in [story.door.next_look(None, 1.0, story.now)] if look]
+    assert 4 <= len(far_looks(looks)) <= 5
+    assert not all(look.far for look in looks) and all(look.regions for look in looks)
+
+
+def test_small_faces_are_looked_for_at_once_after_the_clock_was_set():
+    story = Story(metric=doorcam.OPENCV)
+    story.door._motion.moved = math.inf
+    assert story.door.next_look(None, 1.0, START).far
+    assert not story.door.next_look(None, 1.0, START + 1).far
+    story.set_clock(-86400.0)
+    assert story.door.next_look(None, 1.0, story.now + 1).far
+
+
 # ------------------------------------------------------------------------------------------- who goes on as whom
 
 
@@ -277,9 +317,9 @@ def test_a_face_that_moves_is_one_track(story):
     assert len(story.door.tracks) == 1 and story.events == [("new", 1)]
 
 
-def crossing(encoded):
+def crossing(encoded, metric):
     """Two people who walk through each other's place; encoded(turn) says which looks bring encodings."""
-    story = Story(book_of(person(0), person(1)))
+    story = Story(book_of(person(0), person(1), metric=metric))
     for turn in range(81):
         bring = encoded(turn)
         story.show(face(person(0) if bring else None, x=200 + 5 * turn),
@@ -290,8 +330,8 @@ def crossing(encoded):
 
 @pytest.mark.parametrize("encoded", [lambda turn: True, lambda turn: turn < 30 or turn > 50,
                                      lambda turn: turn < 20 or turn % 10 == 0])
-def test_two_people_crossing_keep_their_names(encoded):
-    story = crossing(encoded)
+def test_two_people_crossing_keep_their_names(metric, encoded):
+    story = crossing(encoded, metric)
     assert sorted(story.events) == [("returned", 1), ("returned", 2)]
     assert len(story.book) == 2
     where = {track.visitor.number: track.box[3] for track in story.door.tracks if not track.missed}
@@ -317,7 +357,8 @@ def test_a_broken_track_is_found_again_elsewhere_by_its_encoding(story):
     story.show(face(person(0)), looks=ENROLLED)
     track = story.door.tracks[0]
     story.show(looks=4)
-    story.show(face(aside(person(0), doorcam.DLIB.rejoin_track - 0.01), x=900), looks=1)
+    away = aside(person(0), story.door.metric.rejoin_track - 0.01, metric=story.door.metric)
+    story.show(face(away, x=900), looks=1)
     assert story.door.tracks == [track] and story.visitors() == [1]
 
 
@@ -377,10 +418,10 @@ def test_forty_people_at_once(story):
     assert len(story.door.tracks) == 0
 
 
-def test_two_alike_in_one_frame_are_never_one_visitor():
+def test_two_alike_in_one_frame_are_never_one_visitor(metric):
     """Twins, or a mirror: nearer than any tolerance."""
-    story = Story(book_of(person(0)))
-    twins = face(aside(person(0), 0.05)), face(aside(person(0), 0.05, axis=1), x=700)
+    story = Story(book_of(person(0), metric=metric))
+    twins = face(aside(person(0), 0.05, 0, metric)), face(aside(person(0), 0.05, 1, metric), x=700)
     story.show(*twins, seconds=6)
     assert len(set(story.visitors())) == len(story.visitors())
     assert story.visitors()[0] == 1 or 1 in story.visitors()
@@ -394,12 +435,12 @@ def test_who_is_seen_together_is_noted(story):
     assert story.book.visitors[1].apart == {2} and story.book.visitors[2].apart == {1}
 
 
-def test_matching_takes_each_face_and_each_track_once():
+def test_matching_takes_each_face_and_each_track_once(metric):
     random.seed(5)
     for _ in range(200):
         tracks = []
         for number in range(random.randrange(5)):
-            track = doorcam.Track(box_at(random.randrange(100, 700)), START)
+            track = doorcam.Track(box_at(random.randrange(100, 700)), START, metric)
             track.evidence = [person(number)] * random.randrange(2)
             tracks.append(track)
         faces = [face(random.choice([None, person(random.randrange(5))]), x=random.randrange(100, 700))
@@ -409,7 +450,7 @@ def test_matching_takes_each_face_and_each_track_once():
         assert len({id(track) for track in matched.values()}) == len(matched)
         for index, track in matched.items():
             apart = doorcam.track_distance(track, faces[index])
-            assert apart is None or apart <= doorcam.DLIB.same_track
+            assert apart is None or apart <= metric.same_track
 
 
 # ------------------------------------------------------------------------------------------ what is worth enrolling
@@ -429,19 +470,21 @@ def test_a_pattern_found_now_and_then_is_nobody(story):
     assert story.events == [] and len(story.book) == 0
 
 
-@pytest.mark.parametrize("poor", [dict(width=doorcam.DLIB.min_face - 2), dict(sharp=doorcam.MIN_SHARPNESS - 1),
-                                  dict(frontal=doorcam.MIN_FRONTAL - 0.01), dict(score=doorcam.DLIB.min_score - 0.1),
-                                  dict(score=doorcam.DLIB.enrol_score - 0.01)])
-def test_small_blurred_profile_and_doubtful_faces_are_not_enrolled(story, poor):
-    story.show(face(person(0), **poor), seconds=20)
+@pytest.mark.parametrize("poor", [lambda metric: dict(width=metric.min_face - 2),
+                                  lambda metric: dict(sharp=doorcam.MIN_SHARPNESS - 1),
+                                  lambda metric: dict(frontal=doorcam.MIN_FRONTAL - 0.01),
+                                  lambda metric: dict(score=metric.min_score - 0.1),
+                                  lambda metric: dict(score=metric.enrol_score - 0.01)])
+def test_small_blurred_profile_and_doubtful_faces_are_not_enrolled(story, metric, poor):
+    story.show(face(person(0), **poor(metric)), seconds=20)
     assert story.labels() == ["Looking..."]
     story.finish()
     assert story.events == [] and len(story.book) == 0
 
 
-def test_faces_just_good_enough_are_enrolled(story):
-    story.show(face(person(0), width=2 * int(math.ceil(doorcam.DLIB.min_face / 2)), sharp=doorcam.MIN_SHARPNESS,
-                    frontal=doorcam.MIN_FRONTAL, score=doorcam.DLIB.enrol_score + 0.01), seconds=4)
+def test_faces_just_good_enough_are_enrolled(story, metric):
+    story.show(face(person(0), width=2 * int(math.ceil(metric.min_face / 2)), sharp=doorcam.MIN_SHARPNESS,
+                    frontal=doorcam.MIN_FRONTAL, score=metric.enrol_score + 0.01), seconds=4)
     assert story.events == [("new", 1)]
 
 
@@ -453,16 +496,22 @@ def test_encodings_that_scatter_are_no_face(story):
     assert story.events == [] and len(story.book) == 0
 
 
-def test_who_is_known_need_not_be_found_as_surely_as_a_newcomer():
-    story = Story(book_of(person(0)))
-    story.show(face(person(0), score=doorcam.DLIB.enrol_score - 0.01), seconds=4)
+def test_who_is_known_need_not_be_found_as_surely_as_a_newcomer(metric):
+    story = Story(book_of(person(0), metric=metric))
+    story.show(face(person(0), score=metric.enrol_score - 0.01), seconds=4)
     assert story.events == [("returned", 1)]
 
 
-def test_a_track_whose_encodings_scatter_is_not_enrolled(story):
-    track = doorcam.Track(box_at(300), START)
+def scattered(metric, apart):
+    """A Track of encodings that all lie in other directions from person 0."""
+    track = doorcam.Track(box_at(300), START, metric)
     for number in range(20):
-        track.take(face(aside(person(0), 1.5 * doorcam.DLIB.agreement, axis=number)), START)
+        track.take(face(aside(person(0), apart, number, metric)), START)
+    return track
+
+
+def test_a_track_whose_encodings_scatter_is_not_enrolled(story, metric):
+    track = scattered(metric, 1.5 * metric.agreement)
     assert track.sightings == 20 and not track.agrees()
     story.door.tracks = [track]
     story.now = START
@@ -470,11 +519,8 @@ def test_a_track_whose_encodings_scatter_is_not_enrolled(story):
     assert story.events == [] and len(story.book) == 0
 
 
-def test_encodings_of_one_face_agree():
-    track = doorcam.Track(box_at(300), START)
-    for number in range(20):
-        track.take(face(aside(person(0), 0.8 * doorcam.DLIB.agreement, axis=number)), START)
-    assert track.agrees()
+def test_encodings_of_one_face_agree(metric):
+    assert scattered(metric, 0.8 * metric.agreement).agrees()
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
@@ -529,19 +575,19 @@ def test_picture_quality_grows_with_each_of_its_parts():
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_whatever_happens_the_book_stays_sound(seed):
+def test_whatever_happens_the_book_stays_sound(metric, seed):
     """Random people come, move, cross, are hidden, are not encoded; some are alike; the clock is set."""
     random.seed(seed)
-    alike = [aside(person(number), 0.1 * random.random(), number) for number in range(4)]
+    alike = [aside(person(number), 0.1 * random.random(), number, metric) for number in range(4)]
     people = [person(number) for number in range(4)] + alike
     places = [random.randrange(100, 1100) for _ in people]
-    story, there, joined = Story(gap=random.choice([0.5, 3.0, 20.0])), set(), set()
+    story, there, joined = Story(metric=metric, gap=random.choice([0.5, 3.0, 20.0])), set(), set()
     merge = story.book.merge
     story.book.merge = lambda number, into: (joined.add(into), merge(number, into))
     for _ in range(700):
         there ^= {random.randrange(len(people))} if random.random() < 0.06 else set()
         places = [min(1200, max(60, place + random.randrange(-30, 31))) for place in places]
-        faces = [face(None if random.random() < 0.3 else aside(people[one], 0.2 * random.random(), 10 + one),
+        faces = [face(None if random.random() < 0.3 else aside(people[one], 0.2 * random.random(), 10 + one, metric),
                       x=places[one]) for one in sorted(there) if random.random() < 0.9]
         story.look(faces, story.now + random.choice([STEP, STEP, 0.5, 4.0]))
         if random.random() < 0.02:

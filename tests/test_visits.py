@@ -156,9 +156,9 @@ def test_the_end_of_the_program_ends_every_visit(story):
     assert not story.door.tracks and not story.door.visits
 
 
-def test_who_leaves_before_being_decided_but_shown_enough_counts(story):
-    doubtful = aside(person(0), doorcam.tolerance_for(1) + doorcam.DLIB.surely_new / 2)
-    story = Story(book_of(person(0)))
+def test_who_leaves_before_being_decided_but_shown_enough_counts(metric):
+    doubtful = aside(person(0), doorcam.tolerance_for(1, metric) + metric.surely_new / 2, metric=metric)
+    story = Story(book_of(person(0), metric=metric))
     story.show(face(doubtful), looks=doorcam.ENROL_SIGHTINGS)
     assert story.events == []
     last = story.now
