@@ -539,7 +539,7 @@ def delayed_boxes(frames, latency):
     for frame, now in frames:
         scale = doorcam.default_scale(frame)
         small = doorcam.shrink(frame, scale)
-        door.follow(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), scale, now)
+        door.follow(doorcam.small_grey(frame, scale), scale, now)
         if look is None:
             look = door.next_look(frame, scale, now)
         elif now - look.moment >= latency:
@@ -1040,7 +1040,7 @@ def becomes_known(name, book, scene, number, face_width):
         now, (x, y) = index / 10, place + 0.05 * size * np.sin([2.0 * index / 10, 1 + 3.0 * index / 10])
         frame = scene.frame([(number, x, y, size)])[0]
         scale = doorcam.default_scale(frame)
-        door.follow(cv2.cvtColor(doorcam.shrink(frame, scale), cv2.COLOR_BGR2GRAY), scale, now)
+        door.follow(doorcam.small_grey(frame, scale), scale, now)
         look = door.next_look(frame, scale, now)
         if look:
             door.recognize(look, engine.faces(look), now)

@@ -163,7 +163,7 @@ def test_real_faces_through_the_door(engine, metric, portraits):
             now += 0.1
             frame = canvas((portrait, 240 + 2 * turn, 300 + 4 * turn, 240))
             scale = doorcam.default_scale(frame)
-            door.follow(cv2.cvtColor(doorcam.shrink(frame, scale), cv2.COLOR_BGR2GRAY), scale, now)
+            door.follow(doorcam.small_grey(frame, scale), scale, now)
             look = door.next_look(frame, scale, now)
             events += door.recognize(look, engine.faces(look), now) if look else []
             events += door.end_tracks(now) + door.end_visits(now)
