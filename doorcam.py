@@ -113,7 +113,7 @@ ENOUGH_SIGHTINGS = 10         # encodings after which more do not change the mea
 EVIDENCE_SIGHTINGS = 30       # encodings of a track that are kept
 TRACK_LOST = 2.0              # s without a sighting after which a track has ended
 FLOW_ERROR = 12.0             # levels of 255 by which a point's surroundings may change; what was hidden: 30 and more
-BOX_LOST = 0.6                # s without a sighting after which its box is no longer drawn
+BOX_LOST = 0.6                # s without a sighting after which its box is neither drawn nor looked for so often
 
 MAX_ENCODINGS = 5             # kept of a visitor: other light, glasses, angle
 CANDIDATES = 16               # visitors with the nearest means whose single encodings are compared
@@ -1434,6 +1434,12 @@ class Track:
         mean = self.mean()
         return float(np.mean([distance(one, mean) for one in self.evidence])) <= self.metric.agreement
 
+    def in_question(self, now):
+        """Whether looks should come often: it was lost a moment ago, or nobody knows yet who it is."""
+        if self.missed:
+            return now - self.seen < BOX_LOST
+        return self.visitor is None and now - self.began < LOOKING_LIMIT
+
     def worth_enrolling(self):
         """Whether the detector was sure enough, on the whole, that this is a face."""
         return self.scores >= self.metric.enrol_score * self.sightings
@@ -1878,7 +1884,8 @@ class Door:
         whole = (not self.tracks or not 0 <= now - self._looked_whole < WHOLE_PERIOD
                  or any(track.missed for track in self.tracks))
         self._looked, self._grey_of_look = now, self._grey
-        far = bool(self.metric.far_period) and not 0 <= now - self._looked_far < self.metric.far_period
+        far_period = self.metric.far_period * self._crowd()
+        far = bool(far_period) and not 0 <= now - self._looked_far < far_period
         if whole:
             self._looked_whole = now
         if far:
@@ -1889,7 +1896,7 @@ class Door:
     def _period(self, now):
         """Seconds between two looks: often while somebody is undecided, seldom when nothing moves."""
         moving = self._motion.since(now) < MOTION_HOLD
-        if any(track.missed or (track.visitor is None and now - track.began < LOOKING_LIMIT) for track in self.tracks):
+        if any(track.in_question(now) for track in self.tracks):
             return LOOK_PERIOD
         if self.tracks:
             return CALM_PERIOD * self._crowd() if moving else STILL_PERIOD

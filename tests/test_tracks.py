@@ -248,6 +248,21 @@ def test_an_undecided_face_is_looked_at_often_and_encoded(story):
     assert look.regions == [(box_at(300), True)]
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_who_was_lost_is_looked_for_often_only_for_a_moment(story, known):
+    """What was no face (two faces side by side may look like a third between them) must not cost two seconds."""
+    story.door._motion.moved = math.inf  # it goes on
+    story.show(face(person(0)), looks=20 if known else 1)
+    assert bool(story.visitors()) == known
+    moments = [look.moment - story.now for look in looks_in(story.door, doorcam.TRACK_LOST, story.now, 1000)]
+    often = [moment for moment in moments if moment < doorcam.BOX_LOST]
+    assert len(often) >= doorcam.BOX_LOST / doorcam.LOOK_PERIOD
+    seldom = [later - moment for moment, later in zip(moments, moments[1:]) if moment > doorcam.BOX_LOST]
+    assert len(seldom) > 5 and min(seldom) >= doorcam.CALM_PERIOD
+    story.look([face(person(0))], story.now + doorcam.TRACK_LOST - 0.01)
+    assert len(story.door.tracks) == 1 and story.door.tracks[0].sightings == (21 if known else 2)
+
+
 def test_a_decided_face_is_encoded_seldom(story):
     story.show(face(person(0)), seconds=10)
     encoded = []
@@ -297,6 +312,14 @@ def test_small_faces_are_looked_for_behind_who_is_near():
         looks += [look for look in [story.door.next_look(None, 1.0, story.now)] if look]
     assert 4 <= len(far_looks(looks)) <= 5
     assert not all(look.far for look in looks) and all(look.regions for look in looks)
+
+
+def test_small_faces_are_looked_for_less_often_behind_many():
+    story, looks = Story(metric=doorcam.OPENCV), []
+    for _ in range(160):  # twenty seconds
+        story.show(*[face(person(who), x=200 * who) for who in range(6)], looks=1)
+        looks += [look for look in [story.door.next_look(None, 1.0, story.now)] if look]
+    assert len(far_looks(looks)) == pytest.approx(20 / (3 * doorcam.OPENCV.far_period), abs=1)
 
 
 def test_small_faces_are_looked_for_at_once_after_the_clock_was_set():
