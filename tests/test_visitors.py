@@ -247,6 +247,18 @@ def test_a_visitor_seen_in_other_light_is_learned(known, metric):
     assert known.book.lookup_known_face(other_light)[0][0] == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("others", [0, doorcam.LEARN_AMONG - 1, doorcam.LEARN_AMONG, 3 * doorcam.LEARN_AMONG])
+def test_who_is_less_sure_is_learned_only_among_many_others(metric, others):
+    """Far from two or three others says little, far from all of many says much."""
+    among_many = others >= doorcam.LEARN_AMONG or metric.learn_below == metric.surely_known
+    for beyond, learned in ((0.5 * metric.learn_below, False), (metric.learn_below + 0.005, among_many),
+                            (metric.surely_known + 0.005, True)):
+        story = Story(book_of(*[person(number) for number in range(others + 1)], metric=metric))
+        visit(story, aside(person(0), story.book.tolerance() - beyond, metric=metric))
+        assert story.events == [("returned", 1), ("left", 1)]
+        assert len(story.book.visitors[1].encodings) == (2 if learned else 1)
+
+
 def test_what_is_known_well_is_not_kept_twice(known, metric):
     for _ in range(3):
         visit(known, aside(person(0), metric.learn_apart - 0.02, metric=metric))
