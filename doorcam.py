@@ -39,6 +39,7 @@ import datetime
 import errno
 import fcntl
 import functools
+import gc
 import glob
 import html
 import importlib.util
@@ -2524,6 +2525,7 @@ def read_known_faces(data):
         raise ValueError(why(error) if type(error) is ValueError else "it breaks off or is no such pickle")
     visitors, used, given, problems, allowance = [], set(), 0, [], Allowance(len(data))
     for index, (encoding, record) in enumerate(zip(encodings, metadata)):
+        encodings[index] = metadata[index] = None  # let go one by one: all at once holds up the frames
         try:
             visitor = read_visitor(encoding, record, allowance)
             given = max(given, visitor.number, read_number(record, "numbers_given", 0))
@@ -3483,10 +3485,15 @@ class Loading(threading.Thread):
         self.start()
 
     def run(self):
+        gc.disable()  # to look through ten thousand visitors for garbage takes 70 ms, in which no frame is shown
         try:
             self._book = load_or_set_aside(self._path, self._metric)
         except Exception as error:
             self._error = error
+        finally:
+            if hasattr(gc, "freeze"):  # Python 3.7
+                gc.freeze()  # nor later: they stay
+            gc.enable()
 
     def result(self):
         """The Book, waited for. DoorcamError if the file may not be read."""

@@ -1,4 +1,5 @@
 """A large book is read while the window already shows the picture."""
+import gc
 import shutil
 import threading
 import types
@@ -102,6 +103,14 @@ def test_a_file_that_may_not_be_read_ends_the_watch(monkeypatch, tmp_path):
     disk.read_on()
     with pytest.raises(doorcam.DoorcamError, match="is no file"):
         disk.show()
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_garbage_is_looked_for_again_after_the_book_was_read(monkeypatch, tmp_path, path, readable):
+    disk = SlowDisk(monkeypatch, path if readable else tmp_path)
+    wait_for(lambda: not gc.isenabled(), 30, "the book is being read")
+    disk.read_on()
+    assert gc.isenabled()
 
 
 def test_after_a_while_the_window_says_what_it_waits_for(monkeypatch, path):
