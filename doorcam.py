@@ -3480,11 +3480,12 @@ class Loading(threading.Thread):
         super().__init__(daemon=True)
         self._path, self._metric = path, metric
         self._book = self._error = None
-        self._began, self._switch = time.monotonic(), sys.getswitchinterval()
-        sys.setswitchinterval(self.SWITCH)
+        self._began = time.monotonic()
         self.start()
 
     def run(self):
+        switch = sys.getswitchinterval()
+        sys.setswitchinterval(self.SWITCH)
         gc.disable()  # to look through ten thousand visitors for garbage takes 70 ms, in which no frame is shown
         try:
             self._book = load_or_set_aside(self._path, self._metric)
@@ -3494,11 +3495,11 @@ class Loading(threading.Thread):
             if hasattr(gc, "freeze"):  # Python 3.7
                 gc.freeze()  # nor later: they stay
             gc.enable()
+            sys.setswitchinterval(switch)
 
     def result(self):
         """The Book, waited for. DoorcamError if the file may not be read."""
         self.join()
-        sys.setswitchinterval(self._switch)
         if self._error:
             raise self._error
         return self._book

@@ -538,14 +538,14 @@ def delayed_boxes(frames, latency):
     engine, door, look = doorcam.DlibEngine(), doorcam.Door(doorcam.Book()), None
     for frame, now in frames:
         scale = doorcam.default_scale(frame)
-        small = doorcam.shrink(frame, scale)
         door.follow(doorcam.small_grey(frame, scale), scale, now)
         if look is None:
             look = door.next_look(frame, scale, now)
         elif now - look.moment >= latency:
             door.recognize(look, engine.faces(look), now)
             look = None
-        found = face_recognition.face_locations(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
+        rgb = cv2.cvtColor(doorcam.shrink(frame, scale), cv2.COLOR_BGR2RGB)
+        found = face_recognition.face_locations(rgb)
         yield now, door.marks(now), [doorcam.scale_box(box, 1 / scale) for box in found]
         door.end_tracks(now)
 
