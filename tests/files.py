@@ -23,6 +23,11 @@ def original_encoding(seed):
     return np.random.RandomState(seed).normal(0, 0.08, 128)
 
 
+def unit(encoding):
+    """As doorcam keeps an encoding: of the length 1."""
+    return np.float32(encoding / np.linalg.norm(encoding))
+
+
 def original_record(seed=0, **changes):
     """A metadata record as the original makes it, with changes or further keys."""
     record = {"first_seen": MORNING + datetime.timedelta(hours=seed),
@@ -79,16 +84,17 @@ def own_book(count=3, size=150):
     """A Book with everything that doorcam adds."""
     visitors = []
     for seed in range(count):
-        visitor = doorcam.Visitor(seed + 1, [original_encoding(10 * seed + one).astype(np.float32) for one in (1, 2)],
-                                  MORNING.timestamp(), doorcam.to_jpeg(smooth_picture(seed, size, size)))
+        encodings = [unit(original_encoding(10 * seed + one)) for one in range(1, 5)]
+        visitor = doorcam.Visitor(seed + 1, encodings[:2], MORNING.timestamp(), "dlib",
+                                  doorcam.to_jpeg(smooth_picture(seed, size, size)))
         visitor.first_seen_this_interaction += 86400
         visitor.last_seen += 86430
         visitor.seen_count, visitor.seen_frames, visitor.quality = 2 + seed, 40, 0.5
         visitor.name, visitor.ignored = ("Мария", "", "O'Hara")[seed % 3], seed % 3 == 1
         visitor.seconds_before, visitor.longest, visitor.apart = 61.5, 61.5, {seed + 2}
-        visitor.others = {"opencv": [original_encoding(10 * seed + one).astype(np.float32) for one in (3, 4)]}
+        visitor.others = {"opencv": encodings[2:]}
         visitors.append(visitor)
-    return doorcam.Book(visitors, 7)
+    return doorcam.Book(doorcam.DLIB, visitors, 7)
 
 
 def dumped(book):

@@ -20,18 +20,23 @@ def person(number):
     return encoding
 
 
-def aside(encoding, apart, axis=0, metric=doorcam.DLIB):
-    """An encoding exactly `apart` from this one, in one of 28 directions that no person lies in.
-
-    Where an engine's encodings have the length 1, so has this one: it is turned in that direction.
-    """
+def aside(encoding, apart, axis=0):
+    """An encoding of the length 1 exactly `apart` from this one, turned in one of 28 directions that no person lies
+    in."""
     encoding, away = np.array(encoding, float), np.zeros(128)
     away[PEOPLE + axis] = 1.0
-    if not metric.unit:
-        return encoding + apart * away
     away -= np.dot(away, encoding) * encoding
     angle = 2 * math.asin(apart / 2)
     return math.cos(angle) * encoding + math.sin(angle) * away / np.linalg.norm(away)
+
+
+def apart_for(odds, book, visits=1, others=1):
+    """The distance at which two entries of so many visits have these odds in a book: log_odds() the other way round."""
+    metric, count = book.metric, len(book)
+    spread = 1.0 / min(visits, doorcam.VISITS_COUNTED) + 1.0 / min(others, doorcam.VISITS_COUNTED)
+    ratio = odds + math.log(count + doorcam.STRANGERS)
+    square = (2 * (metric.prior - ratio) / metric.dimensions - math.log(spread)) * metric.within * spread
+    return math.sqrt(square / book.likeness())
 
 
 def box_at(x, y=200, width=120):
@@ -52,7 +57,7 @@ class Story:
     """
 
     def __init__(self, book=None, now=START, metric=doorcam.DLIB, **options):
-        self.book = doorcam.Book(metric=metric) if book is None else book
+        self.book = doorcam.Book(metric) if book is None else book
         self.door = doorcam.Door(self.book, **options)
         self.now, self.told = now, []
 
@@ -115,12 +120,12 @@ def written_and_read(book):
     doorcam.dump_known_faces(book.snapshot(), file)
     visitors, numbers_given, problems = doorcam.read_known_faces(file.getvalue())
     assert not problems
-    return doorcam.Book(visitors, numbers_given, book.metric)
+    return doorcam.Book(book.metric, visitors, numbers_given)
 
 
 def book_of(*encodings, **options):
     """A Book with a visitor for each encoding (or list of encodings), last seen an hour before START."""
-    book = doorcam.Book(metric=options.get("metric", doorcam.DLIB))
+    book = doorcam.Book(options.get("metric", doorcam.DLIB))
     for one in encodings:
         several = one if isinstance(one, list) else [one]
         visitor = book.register_new_face(several[0], options.get("now", START - 3600))

@@ -325,7 +325,7 @@ def read(raw_bytes, guard):
     assert all(len(problem.splitlines()) == 1 for problem in problems)
     if not visitors:
         return "left out" if problems else "loaded"
-    book = doorcam.Book(visitors, given)
+    book = doorcam.Book(doorcam.DLIB, visitors, given)
     written = files.dumped(book)
     assert len(written) < 40 * len(raw_bytes) + (16 << 20), len(written)
     again, _, problems = doorcam.read_known_faces(written)
@@ -467,7 +467,7 @@ def check_that_a_file_is_untouched(path, made):
     digest, error_output = hashlib.sha256(made).digest(), sys.stderr
     sys.stderr = io.StringIO()
     try:
-        doorcam.load_or_set_aside(path)
+        doorcam.load_or_set_aside(path, doorcam.DLIB)
     finally:
         sys.stderr = error_output
     digests = []

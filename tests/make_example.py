@@ -29,8 +29,7 @@ def make_visitor(engine, number, picture, first_seen, visits):
     """A Visitor with the largest face of a picture."""
     faces = engine.faces(doorcam.Look(picture, 0.0, 1.0, True, []))
     face = max(faces, key=lambda face: doorcam.box_width(face.box))
-    visitor = doorcam.Visitor(number, [face.encoding], first_seen.timestamp(),
-                              doorcam.to_jpeg(doorcam.picture_from(picture, face.box)))
+    visitor = doorcam.Visitor(number, [face.encoding], first_seen.timestamp(), "dlib", doorcam.to_jpeg(doorcam.picture_from(picture, face.box)))
     visitor.seen_count, visitor.seen_frames, visitor.quality = visits, 10 * visits, doorcam.picture_quality(face)
     return visitor
 
@@ -39,7 +38,7 @@ def main():
     engine = doorcam.DlibEngine()
     visitors = [make_visitor(engine, number, picture, *VISITS[number - 1])
                 for number, picture in enumerate(portraits(), 1)]
-    book = doorcam.Book(visitors)
+    book = doorcam.Book(doorcam.DLIB, visitors)
     path = os.path.join(os.path.dirname(HERE), doorcam.EXAMPLE)
     doorcam.save_known_faces(path, book.snapshot())
     os.chmod(path, 0o644)

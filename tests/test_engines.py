@@ -308,7 +308,7 @@ def a_day_earlier(path):
     for visitor in visitors:
         for key in ("first_seen", "first_seen_this_interaction", "last_seen"):
             setattr(visitor, key, getattr(visitor, key) - 86400)
-    doorcam.save_known_faces(str(path), doorcam.Book(visitors, given).snapshot())
+    doorcam.save_known_faces(str(path), doorcam.Book(doorcam.DLIB, visitors, given).snapshot())
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +333,7 @@ def files_of_old(demo_clip, tmp_path_factory):
         visitors += [unknown_elsewhere(number, engine) for number in (3, 4, 5)] + [unknown_elsewhere(6, "futuristic")]
         visitors[0].name, visitors[2].ignored, visitors[3].name = "Anna", True, "Ben"
         visitors[4].jpeg = doorcam.to_jpeg(smooth_picture(1))
-        doorcam.save_known_faces(str(path), doorcam.Book(visitors, 9).snapshot())
+        doorcam.save_known_faces(str(path), doorcam.Book(doorcam.DLIB, visitors, 9).snapshot())
         a_day_earlier(path)
         made[engine] = path.read_bytes()
     return made
@@ -342,7 +342,7 @@ def files_of_old(demo_clip, tmp_path_factory):
 def unknown_elsewhere(number, engine):
     """A Visitor without a picture whom an engine encoded twice."""
     encodings = [(person(number) + 0.1 * one).astype(np.float32) for one in range(2)]
-    visitor = doorcam.Visitor(number, encodings, START - 86400 * number, None, engine)
+    visitor = doorcam.Visitor(number, encodings, START - 86400 * number, engine)
     visitor.extra, visitor.apart, visitor.seconds_before = {"of a fork": [number]}, {1, 2}, 61.25
     return visitor
 
@@ -483,7 +483,7 @@ def test_who_is_unknown_to_an_engine_is_never_found_by_it(metric, count):
     """Not even by exactly the same numbers, nor where nobody else is there."""
     strangers = [unknown_elsewhere(number, OTHER[metric.engine]) for number in range(1, count)]
     third = unknown_elsewhere(count, "futuristic")
-    book = doorcam.Book(strangers + [third], metric=metric)
+    book = doorcam.Book(metric, strangers + [third])
     for visitor in strangers + [third]:
         for encoding in visitor.encodings:
             assert book.lookup_known_face(encoding) == []
@@ -496,7 +496,7 @@ def test_who_is_unknown_to_an_engine_is_never_found_by_it(metric, count):
 
 
 def test_who_is_unknown_to_an_engine_is_enrolled_as_somebody_new(metric):
-    story = Story(doorcam.Book([unknown_elsewhere(1, OTHER[metric.engine])], metric=metric))
+    story = Story(doorcam.Book(metric, [unknown_elsewhere(1, OTHER[metric.engine])]))
     before = everything(story.book.visitors[1])
     story.show(face(person(1)), seconds=5)
     story.nobody(doorcam.VISIT_GAP)
@@ -510,8 +510,7 @@ def test_who_is_unknown_to_an_engine_is_enrolled_as_somebody_new(metric):
 def test_rows_of_the_unknown_are_kept_in_order_when_others_go(metric):
     """The matrix fills the gap of who is forgotten with its last row, which may be one that nobody is known by."""
     other = OTHER[metric.engine]
-    book = doorcam.Book([unknown_elsewhere(number, other if number % 3 else metric.engine) for number in range(1, 60)],
-                        metric=metric)
+    book = doorcam.Book(metric, [unknown_elsewhere(number, other if number % 3 else metric.engine) for number in range(1, 60)])
     for gone in (3, 59, 4, 57, 58, 9, 1):
         book.forget(gone)
         for visitor in book.visitors.values():
@@ -556,17 +555,17 @@ def test_an_engine_of_the_future_is_kept_when_its_visitor_is_encoded_anew(metric
     visitor = with_picture(unknown_elsewhere(1, "futuristic"))
     visitor.others = {OTHER[metric.engine]: [person(9).astype(np.float32)]}
     kept = visitor.all_encodings()
-    book = doorcam.Book([visitor], metric=metric)
+    book = doorcam.Book(metric, [visitor])
     encode_all(book, Encoder(lambda look: [face(person(50))]))
     one_line(capsys.readouterr().err, "did not know: 1; encoded by it from their pictures: 1")
-    again = doorcam.Book(doorcam.read_known_faces(dumped(book))[0], metric=metric).visitors[1]
+    again = doorcam.Book(metric, doorcam.read_known_faces(dumped(book))[0]).visitors[1]
     assert again.engine == metric.engine and same(again.others, kept)
     assert same(again.encodings, [person(50).astype(np.float32)])
 
 
 def test_the_largest_face_of_the_picture_is_encoded(metric, capsys):
     """Somebody behind may be in the picture, too."""
-    book = doorcam.Book([with_picture(unknown_elsewhere(1, "futuristic"))], metric=metric)
+    book = doorcam.Book(metric, [with_picture(unknown_elsewhere(1, "futuristic"))])
     encoder = Encoder(lambda look: [face(person(7), width=30), face(person(8), width=90), face(None, width=140)])
     encode_all(book, encoder)
     assert same(book.visitors[1].encodings, [person(8).astype(np.float32)])
@@ -579,7 +578,7 @@ def test_the_largest_face_of_the_picture_is_encoded(metric, capsys):
 def test_pictures_that_give_no_encoding_leave_the_visitor_as_it_was(metric, capsys, faces):
     visitors = [with_picture(unknown_elsewhere(number, OTHER[metric.engine])) for number in range(1, 31)]
     before = [everything(visitor) for visitor in visitors]
-    book = doorcam.Book(visitors, metric=metric)
+    book = doorcam.Book(metric, visitors)
     encode_all(book, Encoder(lambda look: faces))
     line = one_line(capsys.readouterr().err, "did not know: 30", "pictures: 0;", "recognised: 30 (1, 2, 3,")
     assert line.endswith(", ...)") and len(line) < 250
@@ -588,7 +587,7 @@ def test_pictures_that_give_no_encoding_leave_the_visitor_as_it_was(metric, caps
 
 def test_who_is_forgotten_meanwhile_stays_forgotten(metric, capsys):
     """--forget-after, while pictures are encoded."""
-    book = doorcam.Book([with_picture(unknown_elsewhere(number, "futuristic")) for number in (1, 2)], metric=metric)
+    book = doorcam.Book(metric, [with_picture(unknown_elsewhere(number, "futuristic")) for number in (1, 2)])
 
     def forget_all(look):
         for number in list(book.visitors):
@@ -600,8 +599,8 @@ def test_who_is_forgotten_meanwhile_stays_forgotten(metric, capsys):
 
 
 def test_nothing_is_said_where_everybody_is_known(metric, capsys):
-    book = doorcam.Book([unknown_elsewhere(1, metric.engine)], metric=metric)
-    assert not doorcam.EncodeAnew(book).goes_on() and not doorcam.EncodeAnew(doorcam.Book(metric=metric)).goes_on()
+    book = doorcam.Book(metric, [unknown_elsewhere(1, metric.engine)])
+    assert not doorcam.EncodeAnew(book).goes_on() and not doorcam.EncodeAnew(doorcam.Book(metric)).goes_on()
     assert capsys.readouterr().err == ""
 
 
@@ -614,16 +613,16 @@ def visitor_of(number, engines):
     """A Visitor with two encodings of each of the engines, 1.4 from those of every other one."""
     encodings = {engine: [person(10 * number + 2 * index + one).astype(np.float32) for one in (0, 1)]
                  for index, engine in enumerate(("dlib", "opencv", "futuristic")) if engine in engines}
-    visitor = doorcam.Visitor(number, encodings.pop(engines[0]), START - 86400 * number, None, engines[0])
+    visitor = doorcam.Visitor(number, encodings.pop(engines[0]), START - 86400 * number, engines[0])
     visitor.others = encodings
     return visitor
 
 
 @pytest.mark.parametrize("gone, stays", list(itertools.product(KINDS, KINDS)))
 def test_a_merge_keeps_the_encodings_of_every_engine(metric, gone, stays):
-    book = doorcam.Book([visitor_of(1, gone), visitor_of(2, stays), visitor_of(3, ("dlib", "opencv"))], metric=metric)
+    book = doorcam.Book(metric, [visitor_of(1, gone), visitor_of(2, stays), visitor_of(3, ("dlib", "opencv"))])
     book.merge(1, 2)
-    book = doorcam.Book(doorcam.read_known_faces(dumped(book))[0], metric=metric)
+    book = doorcam.Book(metric, doorcam.read_known_faces(dumped(book))[0])
     merged = book.visitors[2].all_encodings()
     assert set(merged) == set(gone) | set(stays)
     for engine in merged:
@@ -636,7 +635,7 @@ def test_a_merge_keeps_the_encodings_of_every_engine(metric, gone, stays):
 
 
 def test_a_merge_bounds_the_encodings_of_every_engine(metric):
-    book = doorcam.Book([visitor_of(number, ("dlib", "opencv", "futuristic")) for number in range(1, 8)], metric=metric)
+    book = doorcam.Book(metric, [visitor_of(number, ("dlib", "opencv", "futuristic")) for number in range(1, 8)])
     for number in range(2, 8):
         book.merge(number, 1)
     assert {engine: len(encodings) for engine, encodings in book.visitors[1].all_encodings().items()} == {
@@ -648,7 +647,7 @@ def mixed(tmp_path):
     """The path of a file with a visitor of each kind, 1 to 5."""
     path = str(tmp_path / "mixed.dat")
     visitors = [with_picture(visitor_of(number, kind)) for number, kind in enumerate(KINDS, 1)]
-    doorcam.save_known_faces(path, doorcam.Book(visitors).snapshot())
+    doorcam.save_known_faces(path, doorcam.Book(doorcam.DLIB, visitors).snapshot())
     return path
 
 
@@ -737,7 +736,7 @@ def test_other_encodings_that_are_too_many_are_cut(title):
     visitors, given, problems = doorcam.read_known_faces(file_with(other_encodings=value))
     assert problems == [] and len(visitors) == 2
     for metric in METRICS:
-        book = doorcam.Book(visitors, given, metric)
+        book = doorcam.Book(metric, visitors, given)
         data = dumped(book)
         every = dict(visitors[1].all_encodings())
         assert every.pop("dlib") and {engine: len(encodings) for engine, encodings in every.items()} == kept
@@ -794,8 +793,8 @@ def many(path, engine, count=MANY):
     visitors = []
     for number in range(1, count + 1):
         encoding = generator.normal(0, 0.08, 128).astype(np.float32)
-        visitors.append(doorcam.Visitor(number, [encoding], START, pictures[number % 2], engine))
-    doorcam.save_known_faces(str(path), doorcam.Book(visitors).snapshot())
+        visitors.append(doorcam.Visitor(number, [encoding], START, engine, pictures[number % 2]))
+    doorcam.save_known_faces(str(path), doorcam.Book(doorcam.DLIB, visitors).snapshot())
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import doorcam
-from helpers import METRICS, START, face, person
+from helpers import METRICS, START, book_of, face, person
 
 SIZE = 640, 480
 
@@ -54,12 +54,12 @@ def test_a_portrait_is_found_where_it_is(engine, metric, portraits, index):
     assert all(isinstance(side, int) for side in one.box)
     assert one.encoding.shape == (128,) and np.all(np.isfinite(one.encoding))
     assert doorcam.good_sighting(one, metric) and one.frontal <= 1 and 0 < doorcam.picture_quality(one) <= 1
-    assert not metric.unit or np.linalg.norm(one.encoding) == pytest.approx(1)
+    assert np.linalg.norm(one.encoding) == pytest.approx(1)
 
 
 def test_two_people_are_apart(metric, found):
-    far = doorcam.tolerance_for(1, metric) + metric.surely_new
-    assert doorcam.distance(found[0].encoding, found[1].encoding) > far
+    book = book_of(found[0].encoding, metric=metric)
+    assert book.lookup_known_face(found[1].encoding)[0][0] < book.caution() - doorcam.DOUBT
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -79,8 +79,8 @@ def test_the_example_file_knows_its_portraits(engine, metric, example_file, foun
             near = look_at(picture, regions=[(doorcam.picture_face(picture), True)], scale=1.0)
             book.encoded_anew(visitor, largest(engine.faces(near)).encoding)
     for number, one in enumerate(found, 1):
-        apart, visitor = book.lookup_known_face(one.encoding)[0]
-        assert visitor.number == number and apart < book.tolerance() - metric.surely_known
+        odds, visitor = book.lookup_known_face(one.encoding)[0]
+        assert visitor.number == number and odds > book.caution() + doorcam.DOUBT
 
 
 def test_two_faces_in_one_frame(engine, portraits, found):
@@ -157,7 +157,7 @@ def test_a_turned_picture_can_be_turned_back(engine, portraits, way):
 
 def test_real_faces_through_the_door(engine, metric, portraits):
     """The engine's own answers, look by look, as the main loop does it: two people come one after the other."""
-    door, now, events = doorcam.Door(doorcam.Book(metric=metric)), START, []
+    door, now, events = doorcam.Door(doorcam.Book(metric)), START, []
     for portrait in (portraits[0], portraits[1], portraits[0]):
         for turn in range(12):
             now += 0.1
@@ -205,7 +205,8 @@ def test_who_comes_nearer_is_known_before_dlib_would_see_the_face(opencv_engine,
     near, = opencv_engine.faces(look_at(canvas((portraits[index], 260, 320, 240))))
     far, = opencv_engine.faces(look_at(frame, far=True))
     assert doorcam.good_sighting(far, metric) and not doorcam.DlibEngine().faces(look_at(frame))
-    assert doorcam.distance(far.encoding, near.encoding) < doorcam.tolerance_for(1, metric) - metric.surely_known
+    book = book_of(near.encoding, metric=metric)
+    assert book.lookup_known_face(far.encoding)[0][0] > book.caution() + doorcam.DOUBT
     followed, = opencv_engine.faces(look_at(frame, whole=False, regions=[(far.box, True)]))
     assert doorcam.overlap(followed.box, far.box) > 0.6
 

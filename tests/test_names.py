@@ -117,7 +117,7 @@ def test_without_fontconfig_a_font_is_found_where_they_usually_are(monkeypatch):
 
 
 def test_the_names_stand_in_labels_and_cards():
-    visitor = doorcam.Visitor(1, [person(1)], START)
+    visitor = doorcam.Visitor(1, [person(1)], START, "dlib")
     visitor.name, visitor.seen_count = "Мария", 3
     assert doorcam.label_of(visitor, START + 12)[0] == "Мария, at door 12s"
     assert doorcam.card_text(visitor) == "Мария, 3 visits"
@@ -148,7 +148,7 @@ def typed(entry, *keys):
 
 
 def test_a_name_is_typed_changed_kept_or_not():
-    visitor, entry = doorcam.Visitor(7, [person(1)], START), doorcam.NameEntry()
+    visitor, entry = doorcam.Visitor(7, [person(1)], START, "dlib"), doorcam.NameEntry()
     assert entry.line() is None
     entry.begin(visitor)
     assert typed(entry, "q", "f", "x", 8, 0xFF08, 0xFFE1, "i") is None
@@ -164,7 +164,7 @@ def test_a_name_is_typed_changed_kept_or_not():
 
 
 def test_words_get_capitals_and_accents_their_case():
-    visitor, entry = doorcam.Visitor(7, [person(1)], START), doorcam.NameEntry()
+    visitor, entry = doorcam.Visitor(7, [person(1)], START, "dlib"), doorcam.NameEntry()
     entry.begin(visitor)
     typed(entry, *"jos", -0x37, *" o'brien-", -0x24, "b", -0x24, 0x6CD, "D", 10)  # Qt: -0x37 is É, -0x24 Ü
     assert visitor.name == "José O'Brien-ÜbüмD"

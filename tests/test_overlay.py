@@ -25,7 +25,7 @@ def picture_for(number):
 
 
 def visitors_of(count):
-    visitors = [doorcam.Visitor(number, [person(0)], START, doorcam.to_jpeg(picture_for(number)))
+    visitors = [doorcam.Visitor(number, [person(0)], START, "dlib", doorcam.to_jpeg(picture_for(number)))
                 for number in range(1, count + 1)]
     return visitors
 
@@ -142,7 +142,7 @@ def test_pictures_are_kept_only_of_those_at_the_door():
 
 @pytest.mark.parametrize("jpeg", [None, b"", b"no picture", b"\xff\xd8\xff\xe0" + bytes(100)])
 def test_a_visitor_without_a_picture_has_a_grey_one(jpeg):
-    visitor = doorcam.Visitor(1, [person(0)], START, jpeg)
+    visitor = doorcam.Visitor(1, [person(0)], START, "dlib", jpeg)
     picture = doorcam.picture_of(visitor)
     assert picture.shape == (doorcam.PICTURE_SIZE, doorcam.PICTURE_SIZE, 3) and np.all(picture == 128)
     doorcam.Overlay().draw(frame_of((640, 480)), [], [visitor])
@@ -255,5 +255,5 @@ def test_there_is_no_picture_of_a_face_outside():
 
 def test_pictures_go_through_jpeg_and_back():
     picture = cv2.GaussianBlur(np.random.RandomState(3).randint(0, 256, (150, 150, 3)).astype(np.uint8), (0, 0), 4)
-    visitor = doorcam.Visitor(1, [person(0)], START, doorcam.to_jpeg(picture))
+    visitor = doorcam.Visitor(1, [person(0)], START, "dlib", doorcam.to_jpeg(picture))
     assert np.abs(doorcam.picture_of(visitor).astype(int) - picture).mean() < 4

@@ -90,7 +90,7 @@ def test_counts_are_those_of_the_visits(story):
 
 
 def test_an_empty_book_is_listed_as_such(tmp_path):
-    doorcam.save_known_faces(str(tmp_path / "known_faces.dat"), doorcam.Book().snapshot())
+    doorcam.save_known_faces(str(tmp_path / "known_faces.dat"), doorcam.Book(doorcam.DLIB).snapshot())
     status, out, err = run(tmp_path, "list")
     assert (status, err) == (0, "") and len(out.splitlines()) == 1 and out.startswith("number")
     assert json.loads(run(tmp_path, "list", "--json")[1]) == []
@@ -218,7 +218,7 @@ def test_while_somebody_writes_the_file_a_change_is_refused(folder, command):
 
 
 def event(kind="returned", name="", seconds=3600.0, moment=START, number=3, visit=3):
-    visitor = doorcam.Visitor(number, [person(1).astype(np.float32)], moment)
+    visitor = doorcam.Visitor(number, [person(1).astype(np.float32)], moment, "dlib")
     visitor.name, visitor.seen_count = name, visit
     return doorcam.Event(kind, moment, visitor, seconds)
 
@@ -620,7 +620,7 @@ def test_forget_after_works_at_the_start_and_is_said(folder, clip):
     old.encodings, old.last_seen = [person(3).astype(np.float32)], time.time() - 40 * 86400
     old.first_seen = old.first_seen_this_interaction = old.last_seen
     data[0][1].last_seen = old.last_seen
-    doorcam.save_known_faces(str(folder / "known_faces.dat"), doorcam.Book(data[0], data[1]).snapshot())
+    doorcam.save_known_faces(str(folder / "known_faces.dat"), doorcam.Book(doorcam.DLIB, data[0], data[1]).snapshot())
     status, out, err = run(folder, "--headless", "--source", clip, "--forget-after", "30")
     assert (status, err) == (0, "") and out.count("not seen for 30 days: forgotten") == 1
     assert sorted(visitors_in(folder)) == [2, 3]

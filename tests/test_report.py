@@ -50,7 +50,7 @@ class Page(HTMLParser):
 
 
 def visitor(number, name="", seen=START, picture=None, visits=1):
-    one = doorcam.Visitor(number, [person(number % 100).astype(np.float32)], seen, doorcam.to_jpeg(picture))
+    one = doorcam.Visitor(number, [person(number % 100).astype(np.float32)], seen, "dlib", doorcam.to_jpeg(picture))
     one.name, one.seen_count = name, visits
     return one
 

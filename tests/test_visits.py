@@ -6,7 +6,7 @@ import types
 import pytest
 
 import doorcam
-from helpers import START, STEP, Story, aside, book_of, face, person, written_and_read
+from helpers import START, STEP, Story, apart_for, aside, book_of, face, person, written_and_read
 
 GAP = doorcam.VISIT_GAP
 YEAR = 365 * 86400.0
@@ -18,7 +18,7 @@ ANNA, BEN = face(person(0)), face(person(1), x=600)
 
 
 def seen_once(now=START):
-    book = doorcam.Book()
+    book = doorcam.Book(doorcam.DLIB)
     return book, book.register_new_face(person(0), now)
 
 
@@ -157,8 +157,8 @@ def test_the_end_of_the_program_ends_every_visit(story):
 
 
 def test_who_leaves_before_being_decided_but_shown_enough_counts(metric):
-    doubtful = aside(person(0), doorcam.tolerance_for(1, metric) + metric.surely_new / 2, metric=metric)
     story = Story(book_of(person(0), metric=metric))
+    doubtful = aside(person(0), apart_for(story.book.caution() - doorcam.DOUBT / 2, story.book))
     story.show(face(doubtful), looks=doorcam.ENROL_SIGHTINGS)
     assert story.events == []
     last = story.now
@@ -333,7 +333,7 @@ def test_daylight_saving_does_not_touch_a_visit(change):
 @pytest.mark.parametrize("hour", range(-3, 4))
 def test_times_in_the_file_are_the_same_seconds_around_the_double_hour(hour):
     moment = 1792890000.0 + hour * 1800
-    book = doorcam.Book()
+    book = doorcam.Book(doorcam.DLIB)
     book.register_new_face(person(0), moment)
     assert written_and_read(book).visitors[1].last_seen == moment
     assert os.environ["TZ"].startswith("CET")
@@ -385,7 +385,7 @@ def test_a_label_goes_soon_after_the_face(story):
     (1, "", "First visit"), (2, "", "2 visits"), (1000, "", "1000 visits"), (1, "Ben", "Ben, first visit"),
     (3, "Maria", "Maria, 3 visits")])
 def test_card_text(visits, name, text):
-    visitor = doorcam.Visitor(1, [person(0)], START)
+    visitor = doorcam.Visitor(1, [person(0)], START, "dlib")
     visitor.seen_count, visitor.name = visits, name
     assert doorcam.card_text(visitor) == text
 
