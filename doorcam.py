@@ -281,7 +281,7 @@ def distance(first, second):
 
 def mean_encoding(encodings):
     """The mean of encodings, again of the length 1."""
-    mean = np.mean(encodings, axis=0)
+    mean = np.mean(encodings, axis=0, dtype=np.float64)
     return mean / (np.linalg.norm(mean) or 1.0)
 
 
@@ -827,9 +827,7 @@ OPENCV = Metric(
     min_face=28, far_period=2.0)
 
 
-def metric_of(engine):
-    """The Metric of the engine of that name; dlib's for one that this doorcam does not know."""
-    return OPENCV if engine == OPENCV.engine else DLIB
+METRICS = {metric.engine: metric for metric in (DLIB, OPENCV)}
 
 
 class DlibEngine:
@@ -1787,9 +1785,10 @@ class Book:
         return event
 
     def learn(self, visitor, encoding):
-        """Keeps one more encoding of a visitor: the two nearest become one where there are too many."""
+        """Keeps one more of this engine's encodings of a visitor: the two nearest become one where there are too
+        many."""
         encoding = np.asarray(encoding, np.float32)
-        if min(distance(one, encoding) for one in visitor.encodings) < metric_of(visitor.engine).learn_apart:
+        if min(distance(one, encoding) for one in visitor.encodings) < self.metric.learn_apart:
             return
         visitor.encodings = visitor.encodings + [encoding]
         if len(visitor.encodings) > MAX_ENCODINGS:
@@ -1828,9 +1827,11 @@ class Book:
     def _merge_encodings(self, gone, stays):
         """All encodings of both, for each engine; compared as before, or by the book's engine where one had that."""
         for engine, encodings in gone.all_encodings().items():
-            if engine == stays.engine:
+            if engine == stays.engine == self.metric.engine:
                 for encoding in encodings:
                     self.learn(stays, encoding)
+            elif engine == stays.engine:
+                stays.encodings = (stays.encodings + encodings)[:MAX_ENCODINGS]
             else:
                 stays.others[engine] = (stays.others.get(engine, []) + encodings)[:MAX_ENCODINGS]
         stays.use(self.metric.engine)
@@ -2323,8 +2324,8 @@ def record_of(visitor, numbers_given):
     metadata["apart"] = sorted(visitor.apart)
     metadata["numbers_given"] = numbers_given
     engine = DLIB.engine if DLIB.engine in visitor.others else visitor.engine  # the original program knows dlib's only
-    center = mean_encoding(visitor.all_encodings()[engine]) * metric_of(engine).length
-    return np.asarray(center, np.float64), metadata
+    center = mean_encoding(visitor.all_encodings()[engine]) * (DLIB.length if engine == DLIB.engine else 1.0)
+    return np.float64(np.float32(center)), metadata  # rounded, so that what did not change stays the same
 
 
 def dump_known_faces(snapshot, file):
@@ -2533,15 +2534,23 @@ def plain(value, allowance, depth=4):
 
 
 def read_encoding(value):
-    """The float32 array of an encoding in a file, of the length 1; ValueError if it is none."""
+    """The float32 array of an encoding in a file; ValueError if it is none."""
     if isinstance(value, (list, tuple)) and len(value) == 128 and all(type(one) in (int, float) for one in value):
         value = np.array(value, np.float64)
     if not isinstance(value, np.ndarray) or value.shape != (128,) or not np.all(np.abs(value) <= 100):  # nor NaN
         raise ValueError("its encoding is not 128 numbers of a plausible size")
-    length = float(np.linalg.norm(value.astype(np.float64)))
-    if length < 1e-3:
+    return value.astype(np.float32)
+
+
+def read_encodings(values, engine):
+    """Those of one engine, as many as are kept; of the length 1, but for engines that this doorcam does not know."""
+    encodings = [read_encoding(one) for one in values[:MAX_ENCODINGS]]
+    lengths = [float(np.linalg.norm(one)) for one in encodings]
+    if min(lengths) < 1e-3:
         raise ValueError("its encoding is nothing but zeros")
-    return np.float32(value if abs(length - 1) < 1e-5 else value / length)  # the original program's are longer
+    if engine not in METRICS:
+        return encodings
+    return [one if abs(length - 1) < 1e-5 else one / np.float32(length) for one, length in zip(encodings, lengths)]
 
 
 def read_time(metadata, *keys):
@@ -2587,11 +2596,12 @@ def read_visitor(encoding, metadata, allowance):
     allowance.spend(Allowance.RECORD)
     metadata = plain(metadata, allowance)
     encoding = read_encoding(plain(encoding, allowance))
-    encodings = [read_encoding(one) for one in (metadata.get("encodings") or [encoding])[:MAX_ENCODINGS]]
-    visitor = Visitor(read_number(metadata, "number", 0), encodings, read_time(metadata, *SEEN_KEYS),
-                      str(metadata.get("engine") or "dlib")[:20], read_picture(metadata.get("face_image")))
+    engine = str(metadata.get("engine") or "dlib")[:20]
+    encodings = read_encodings(metadata.get("encodings") or [encoding], engine)
+    visitor = Visitor(read_number(metadata, "number", 0), encodings, read_time(metadata, *SEEN_KEYS), engine,
+                      read_picture(metadata.get("face_image")))
     others = metadata.get("other_encodings") or {}
-    visitor.others = {str(engine)[:20]: [read_encoding(one) for one in others[engine][:MAX_ENCODINGS]]
+    visitor.others = {str(engine)[:20]: read_encodings(others[engine], engine)
                       for engine in list(others)[:MAX_ENGINES] if others[engine] and engine != visitor.engine}
     visitor.last_seen = read_time(metadata, *reversed(SEEN_KEYS))
     visitor.first_seen_this_interaction = read_time(metadata, *SEEN_KEYS[1:], SEEN_KEYS[0])

@@ -29,7 +29,8 @@ def make_visitor(engine, number, picture, first_seen, visits):
     """A Visitor with the largest face of a picture."""
     faces = engine.faces(doorcam.Look(picture, 0.0, 1.0, True, []))
     face = max(faces, key=lambda face: doorcam.box_width(face.box))
-    visitor = doorcam.Visitor(number, [face.encoding], first_seen.timestamp(), "dlib", doorcam.to_jpeg(doorcam.picture_from(picture, face.box)))
+    jpeg = doorcam.to_jpeg(doorcam.picture_from(picture, face.box))
+    visitor = doorcam.Visitor(number, [face.encoding], first_seen.timestamp(), "dlib", jpeg)
     visitor.seen_count, visitor.seen_frames, visitor.quality = visits, 10 * visits, doorcam.picture_quality(face)
     return visitor
 

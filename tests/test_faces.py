@@ -128,7 +128,7 @@ def test_the_encoding_is_of_the_full_size_frame(engine, metric, portraits):
     hardly changes."""
     frame = canvas((portraits[1], 400, 320, 240))
     fine, coarse = (largest(engine.faces(look_at(frame, scale=scale))) for scale in (0.5, 0.25))
-    assert doorcam.distance(fine.encoding, coarse.encoding) < (0.4 if metric.unit else 0.3)
+    assert doorcam.distance(fine.encoding, coarse.encoding) < (0.4 if metric is doorcam.OPENCV else 0.2)
 
 
 def test_blur_and_profile_show_in_the_figures(engine, portraits, found):

@@ -83,7 +83,7 @@ def test_ours_loads_with_plain_pickle():
     assert type(encodings) is list and type(metadata) is list and len(encodings) == len(metadata) == 3
     for encoding, record, visitor in zip(encodings, metadata, book.visitors.values()):
         assert type(encoding) is np.ndarray and encoding.dtype == np.float64 and encoding.shape == (128,)
-        assert np.abs(encoding - visitor.center()).max() < 1e-7
+        assert np.abs(encoding - doorcam.DLIB.length * unit(visitor.center())).max() < 1e-6
         assert type(record) is dict
         assert record["face_image"].shape == (150, 150, 3) and record["face_image"].dtype == np.uint8
         assert np.array_equal(record["face_image"], decoded(visitor.jpeg))
