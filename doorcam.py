@@ -930,7 +930,7 @@ class OpenCVEngine:
     NEAR_SIDE = 160             # pixels, width and height of the picture of what is near a followed face
     SMALLEST = 16               # pixels a side, of a picture in which there is nothing to be found
     OVERLAP = 0.3               # of two boxes, above which YuNet itself drops the worse one
-    MOST = 50                   # faces in one picture
+    MOST = 5000                 # boxes before the worse ones are dropped, of which each face has several
     SIDE = 112                  # pixels of the face that SFace is given, with eyes, nose and mouth at these places:
     PLACES = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
                        (70.7299, 92.2041)])  # as OpenCV's FaceRecognizerSF aligns faces
@@ -1486,10 +1486,10 @@ def match_faces(tracks, faces, now):
     A face belongs to the track whose box it overlaps most, or stands next to when the track was not seen for a
     while, unless its encoding says that it is somebody else; what is left may be a track that was lost a moment ago.
     """
-    pairs = []
+    pairs, means = [], [track.mean() for track in tracks]
     for index, face in enumerate(faces):
-        for track in tracks:
-            apart = track_distance(track, face)
+        for track, mean in zip(tracks, means):
+            apart = None if mean is None or face.encoding is None else distance(mean, face.encoding)
             near = nearness(track.box, face.box, now - track.seen)
             if near > 0 and not (apart is not None and apart > track.metric.same_track):
                 pairs.append((near + 1.0, index, track))
@@ -1515,13 +1515,6 @@ def nearness(box, other, seconds):
     aside = math.hypot((box[1] + box[3] - other[1] - other[3]) / 2.0, (box[0] + box[2] - other[0] - other[2]) / 2.0)
     alike = 0.6 < box_width(box) / float(max(1, box_width(other))) < 1.7
     return 0.01 if alike and aside < width * (0.5 + min(1.0, seconds)) else 0.0
-
-
-def track_distance(track, face):
-    """Distance of the face's encoding from the track's mean, None if one of them has none."""
-    if face.encoding is None or not track.evidence:
-        return None
-    return distance(track.mean(), face.encoding)
 
 
 # ---------------------------------------------------------------------------------------------------- visitors
@@ -1915,7 +1908,7 @@ class Door:
     def _must_encode(self, track, now):
         if not track.sure_place or track.missed:
             return True
-        if track.sightings < ENOUGH_SIGHTINGS and now - track.began < LOOKING_LIMIT:
+        if track.sightings < ENOUGH_SIGHTINGS and now - track.began < LOOKING_LIMIT * self._crowd():
             return True
         return not 0 <= now - track.encoded < ENCODE_PERIOD * self._crowd()
 
@@ -2051,9 +2044,9 @@ class Door:
         return events
 
     def _is_over(self, track, now):
-        """Whether a track has ended: looks without it for TRACK_LOST. A look that is slow ends nobody's stay."""
+        """Whether a track has ended: looks without it for TRACK_LOST, more than one: a slow look ends nobody's stay."""
         away = now - track.seen
-        return (track.missed and away >= TRACK_LOST) or not -CLOCK_JUMP < away < self.gap
+        return (track.missed > 1 and away >= TRACK_LOST) or not -CLOCK_JUMP < away < self.gap
 
     def _learn_from(self, track):
         """What an ended track taught about its visitor: one more encoding; perhaps that two entries are one.

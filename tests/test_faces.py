@@ -216,6 +216,52 @@ def test_a_face_found_in_the_small_and_in_the_large_picture_is_one(opencv_engine
     assert len(opencv_engine.faces(look_at(frame, far=True, regions=[(one.box, True)]))) == 1
 
 
+def crowd(portraits, width, shake=0):
+    """A frame of 1920 x 1080 with forty portraits so wide, mirrored, of several sizes and in several lights, and the
+    middles of their faces (x, y)."""
+    frame, middles = np.full((1080, 1920, 3), (150, 160, 165), np.uint8), []
+    for index in range(40):
+        picture = portraits[index % 2] if index % 4 < 2 else portraits[index % 2][:, ::-1]
+        picture = np.clip(picture * (0.75 + 0.05 * (index % 9)), 0, 255).astype(np.uint8)
+        size = int(width * (1 - 0.03 * (index % 5)))
+        x, y = 120 + 240 * (index % 8) + shake, 108 + 216 * (index // 8) + shake
+        frame[y - size // 2:, x - size // 2:][:size, :size] = cv2.resize(picture, (size, size),
+                                                                        interpolation=cv2.INTER_AREA)
+        middles.append((x, y))
+    return frame, np.array(middles)
+
+
+def owners(faces, middles):
+    """For each face the number of the portrait that it is."""
+    return [int(np.argmin(np.hypot(*(middles - [(one.box[1] + one.box[3]) / 2, (one.box[0] + one.box[2]) / 2]).T)))
+            for one in faces]
+
+
+@pytest.mark.parametrize("width, whole, far", [(60, False, True), (140, True, False), (190, True, True)])
+def test_forty_faces_in_one_picture_are_found(opencv_engine, portraits, monkeypatch, width, whole, far):
+    monkeypatch.setattr(opencv_engine, "_encode", lambda *_: None)  # it would take a second
+    frame, middles = crowd(portraits, width)
+    found = owners(opencv_engine.faces(look_at(frame, whole=whole, far=far)), middles)
+    assert len(set(found)) >= 38 and len(found) <= 40
+
+
+def test_forty_people_before_one_camera_are_followed_and_enrolled(opencv_engine, portraits, monkeypatch):
+    """The engine's own boxes, with encodings of forty people."""
+    door, middles = doorcam.Door(doorcam.Book(metric=doorcam.OPENCV)), None
+    monkeypatch.setattr(opencv_engine, "_encode", lambda frame, landmarks: person(
+        int(np.argmin(np.hypot(*(middles - landmarks.mean(axis=0)).T)))))
+    for turn in range(doorcam.ENOUGH_SIGHTINGS + 2):
+        now = START + turn
+        frame, middles = crowd(portraits, 150, shake=3 * (turn % 3))
+        scale = doorcam.default_scale(frame)
+        door.follow(doorcam.small_grey(frame, scale), scale, now)
+        look = door.next_look(frame, scale, now)
+        if look:  # many who are decided are looked at seldom
+            door.recognize(look, opencv_engine.faces(look), now)
+    assert len(door.book) >= 38
+    assert len(door.tracks) == len(door.book) == len({track.visitor.number for track in door.tracks})
+
+
 # ------------------------------------------------------------------------------------------- what a face is worth
 
 

@@ -434,6 +434,39 @@ def test_forty_people_at_once(story):
     assert len(story.door.tracks) == 0
 
 
+def test_the_mean_of_a_track_is_made_once_in_a_look_and_not_for_each_face(metric, monkeypatch):
+    tracks = [doorcam.Track(box_at(x), START, metric) for x in range(100, 10000, 250)]
+    means, mean = [], doorcam.Track.mean
+    for number, track in enumerate(tracks):
+        track.evidence = [person(number)]
+    monkeypatch.setattr(doorcam.Track, "mean", lambda track: means.append(track) or mean(track))
+    faces = [face(person(number), x=100 + 250 * number) for number in reversed(range(len(tracks)))]
+    assert doorcam.match_faces(tracks, faces, START + 0.1) == dict(enumerate(reversed(tracks)))
+    assert len(means) == len(tracks) == 40
+
+
+def test_nobody_of_a_crowd_is_lost_by_one_look(story):
+    """Many faces are looked at so seldom that the last sight of each is longer ago than TRACK_LOST."""
+    crowd = [face(person(number), x=70 + 125 * (number % 10), y=80 + 140 * (number // 10)) for number in range(40)]
+    story.show(*crowd, seconds=5)
+    tracks, story.door._motion.moved = list(story.door.tracks), math.inf  # it goes on
+    assert story.door.next_look(None, 1.0, story.now)
+    moment = next(moment for moment in story.now + np.arange(100) / 10 if story.door.next_look(None, 1.0, moment))
+    assert moment - story.now > doorcam.TRACK_LOST
+    story.look(crowd[:20] + crowd[21:], moment)
+    assert story.door.tracks == tracks
+
+
+@pytest.mark.parametrize("count, encoded", [(1, False), (40, True)])
+def test_each_of_a_crowd_has_time_to_be_seen_often_enough(story, count, encoded):
+    """Each look at forty faces may take three seconds; one face that shows nothing for so long is let alone."""
+    crowd = [face(person(number), x=70 + 125 * (number % 10), y=80 + 140 * (number // 10)) for number in range(count)]
+    for turn in range(4):
+        story.look(crowd, START + 3 * turn)
+    look = story.door.next_look(None, 1.0, story.now + 1.99)
+    assert [encode for _, encode in look.regions] == [encoded] * count
+
+
 def test_two_alike_in_one_frame_are_never_one_visitor(metric):
     """Twins, or a mirror: nearer than any tolerance."""
     story = Story(book_of(person(0), metric=metric))
@@ -465,8 +498,8 @@ def test_matching_takes_each_face_and_each_track_once(metric):
         assert set(matched) <= set(range(len(faces)))
         assert len({id(track) for track in matched.values()}) == len(matched)
         for index, track in matched.items():
-            apart = doorcam.track_distance(track, faces[index])
-            assert apart is None or apart <= metric.same_track
+            if track.evidence and faces[index].encoding is not None:
+                assert doorcam.distance(track.mean(), faces[index].encoding) <= metric.same_track
 
 
 # ------------------------------------------------------------------------------------------ what is worth enrolling
