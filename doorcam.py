@@ -188,7 +188,8 @@ class Look(typing.NamedTuple):
     scale: float                # of the small picture
     whole: bool                 # look for faces everywhere in the small picture
     regions: list               # (box, encode) of each face that is followed: look near it, encode it or not
-    far: bool = False           # look everywhere for faces that are too small for the small picture
+    far: bool = False           # look for faces that are too small for the small picture, where the engine can
+    moved: tuple = None         # the box of what moved lately, None where nothing did
 
 
 class Event(typing.NamedTuple):
@@ -216,7 +217,7 @@ class Metric(typing.NamedTuple):
     enrol_score: float          # mean of the detector's scores above which a face is enrolled
     min_face: int               # pixels of the frame; narrower faces give encodings of no use
     far_period: float           # s between two looks for faces too small for the small picture, twice that while
-                                # somebody is followed; 0: never
+                                # somebody is followed
     unit: bool                  # encodings have the length 1, and so have their means
 
 
@@ -822,7 +823,7 @@ DLIB = Metric(
     surely_known=0.06, surely_new=0.10, same_track=0.60, rejoin_track=0.40, agreement=0.40,
     learn_apart=0.20, learn_below=0.06, learn_margin=0.05, join_margin=0.08,
     min_score=0.0, enrol_score=0.15,  # HOG's threshold is 0; it gives faces 0.3 to 2
-    min_face=36, far_period=0, unit=False)
+    min_face=36, far_period=0.6, unit=False)
 
 OPENCV = Metric(
     engine="opencv",
@@ -874,23 +875,33 @@ class DlibEngine:
             found = list(zip(*api.face_detector.run(rgb, upsample, DLIB.min_score)[:2]))
         return [((box.top(), box.right(), box.bottom(), box.left()), score) for box, score in found]
 
-    def _detect_near(self, rgb, box):
-        """[(box, score)] in frame pixels, found around where a face was last."""
-        place = grow_box(box, NEAR_MARGIN, rgb.shape)
+    def _detect_in(self, rgb, place, factor, upsample):
+        """[(box, score)] in frame pixels, found in a box of the frame that is looked at `factor` times as large."""
         part = cut(rgb, place)
         if min(part.shape[:2]) < 2:
             return []
-        factor = self.NEAR_WIDTH / float(max(1, box_width(box)))
-        found = self._detect(np.ascontiguousarray(shrink(part, factor)), 0)
-        return [(move_box(scale_box(near, 1 / factor), place[0], place[3]), score) for near, score in found]
+        found = self._detect(np.ascontiguousarray(shrink(part, factor)), upsample)
+        return [(move_box(scale_box(box, 1 / factor), place[0], place[3]), score) for box, score in found]
+
+    def _detect_everywhere(self, rgb, look):
+        """As _detect_in, everywhere; or only where something moved, and so much closer in as many pixels.
+
+        A closer look takes the place of one at the whole and never costs more. What does not move is not missed: it is
+        found by the next one, at the whole.
+        """
+        height, width = rgb.shape[:2]
+        place = look.moved if look.far and look.moved else (0, width, height, 0)
+        closer = math.sqrt(height * width / float(max(1, box_area(place))))
+        return self._detect_in(rgb, place, max(look.scale, min(1.0, look.scale * closer)), 1)
 
     def faces(self, look):
         """The Faces that a Look asks for, best score first."""
         rgb = cv2.cvtColor(look.frame, cv2.COLOR_BGR2RGB)
-        found = [face for box, _ in look.regions for face in self._detect_near(rgb, box)]
-        if look.whole:
-            small = shrink(rgb, look.scale)
-            found += [(scale_box(box, 1 / look.scale), score) for box, score in self._detect(small, 1)]
+        found = []
+        for box, _ in look.regions:
+            factor = self.NEAR_WIDTH / float(max(1, box_width(box)))
+            found += self._detect_in(rgb, grow_box(box, NEAR_MARGIN, rgb.shape), factor, 0)
+        found += self._detect_everywhere(rgb, look) if look.whole else []
         return [self._describe(rgb, whole_box(box), score, must_encode(box, look.regions))
                 for box, score in one_each(found)]
 
@@ -1355,9 +1366,11 @@ class Motion:
     CELLS = (64, 36)            # the picture is averaged to so many cells: noise of single pixels vanishes
     STEP = 10.0                 # levels of 255 by which a cell must differ from the background
     ADAPT = 1.0                 # s in which the background takes on what is new
+    AROUND = 2                  # cells around those that moved: parts of somebody look like the background
 
     def __init__(self):
         self._background, self._last, self.moved = None, None, -math.inf
+        self._still = np.full(self.CELLS[::-1], math.inf)  # s since each cell moved
 
     def look(self, grey, now):
         """Takes the newest small picture. `moved` is the time of the last motion, s."""
@@ -1368,14 +1381,26 @@ class Motion:
             difference = cells - self._background
             middle = np.partition(difference, difference.size // 2, None)[difference.size // 2]
             difference -= middle  # a lamp or the camera's exposure changes all cells alike
-            if np.count_nonzero(np.abs(difference) > self.STEP) >= 2:
+            moving, passed = np.abs(difference) > self.STEP, max(0.0, now - self._last)
+            self._still += passed
+            if np.count_nonzero(moving) >= 2:
                 self.moved = now
-            share = min(1.0, max(0.0, now - self._last) / self.ADAPT)
-            self._background += share * (cells - self._background)
+                self._still[moving] = 0.0
+            self._background += min(1.0, passed / self.ADAPT) * (cells - self._background)
         self._last = now
 
     def since(self, now):
         return now - self.moved
+
+    def box(self, width, height):
+        """The box, in a picture of that size, of what moved in the last MOTION_HOLD seconds; None if nothing did."""
+        rows, columns = np.nonzero(self._still < MOTION_HOLD)
+        if not len(rows):
+            return None
+        (wide, high), around = self.CELLS, self.AROUND
+        top, bottom = max(0, rows.min() - around), min(high, rows.max() + 1 + around)
+        left, right = max(0, columns.min() - around), min(wide, columns.max() + 1 + around)
+        return (top * height / high, right * width / wide, bottom * height / high, left * width / wide)
 
 
 def follow_boxes(before, after, boxes):
@@ -1886,13 +1911,18 @@ class Door:
                  or any(track.missed for track in self.tracks))
         self._looked, self._grey_of_look = now, self._grey
         far_period = self.metric.far_period * (2 if self.tracks else 1)
-        far = bool(far_period) and not 0 <= now - self._looked_far < far_period
+        far = whole and not 0 <= now - self._looked_far < far_period
         if whole:
             self._looked_whole = now
         if far:
             self._looked_far = now
         regions = [(whole_box(track.box), self._must_encode(track, now)) for track in self.tracks]
-        return Look(frame, now, scale, whole, regions, far)
+        return Look(frame, now, scale, whole, regions, far, self._moved())
+
+    def _moved(self):
+        """The box of what moved lately, in the newest frame; None where nothing did."""
+        box = self._motion.box(*self._grey.shape[::-1]) if self._grey is not None else None
+        return box and whole_box(scale_box(box, 1 / self._scale))
 
     def _period(self, now):
         """Seconds between two looks: often while somebody is undecided, seldom when nothing moves."""
