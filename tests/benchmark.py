@@ -167,7 +167,7 @@ def video_clip(path):
 # asks for does (look everywhere, only near the faces that it follows, or for small faces; encode or not), so every kind
 # of look is kept, with all encodings, and a replay gives what the door asks for. It differs from the real thing in one
 # way: the place that the engine searches near a followed face is taken from the face in that frame and not from where
-# the door expected it. --exact runs the engine for real.
+# the door expected it, and dlib does not look closer where something moved. --exact runs the engine for real.
 
 
 def read_clip(path, seed):
@@ -200,9 +200,9 @@ def see_clip(clip, finder):
         if finder == "original":
             seen.append(original_faces(frame, look.scale))
             continue
-        engine, metric = engine_named(finder)
+        engine = engine_named(finder)[0]
         whole = engine.faces(look)
-        far = engine.faces(look._replace(whole=False, far=True)) if metric.far_period else []
+        far = engine.faces(look._replace(whole=False, far=True))
         boxes = [face.box for face in doorcam.one_each(whole + far)] or boxes
         near = engine.faces(look._replace(whole=False, regions=[(box, True) for box in boxes]))
         seen.append({"whole": whole, "near": near, "far": far})
@@ -931,13 +931,13 @@ def time_looks(name, jpegs):
         cv2.setNumThreads(1)
         seconds = {"whole, encoded": median_seconds(lambda look: original_faces(look.frame, look.scale), looks)}
     else:
-        engine, metric = engine_named(name)
+        engine = engine_named(name)[0]
         doorcam.return_large_blocks()  # as the recognition process does
         places = [(look._replace(whole=False), engine.faces(look)[0].box) for look in looks]
         kinds = {"near, encoded": [look._replace(regions=[(box, True)]) for look, box in places],
                  "near, not encoded": [look._replace(regions=[(box, False)]) for look, box in places],
                  "whole, encoded": looks}
-        if metric.far_period:
+        if name == "opencv":  # dlib's takes the place of one at the whole and costs no more
             kinds["far, encoded"] = [look._replace(far=True) for look, _ in places]
         seconds = {kind: median_seconds(engine.faces, asked) for kind, asked in kinds.items()}
     return dict([(kind + ", ms", 1e3 * one) for kind, one in seconds.items()]
@@ -1013,8 +1013,9 @@ def found_share(name, scene, face_width):
         for moment, there in enumerate(([], people)):
             motion.look(grey_with_bodies(scene, there), float(moment))
         frame, (box,) = scene.frame(people)
-        faces = engine.faces(doorcam.Look(frame, 0.0, doorcam.default_scale(frame), True, [], True, doorcam.whole_box(
-            motion.box(scene.width, scene.height))))
+        moved = motion.box(scene.width, scene.height)  # None, where somebody is too small
+        faces = engine.faces(doorcam.Look(frame, 0.0, doorcam.default_scale(frame), True, [], True,
+                                          moved and doorcam.whole_box(moved)))
         found.append(any(doorcam.overlap(face.box, box) > 0.3 for face in faces))
     return np.mean(found)
 
