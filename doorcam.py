@@ -191,7 +191,8 @@ class Look(typing.NamedTuple):
     scale: float                # of the small picture
     whole: bool                 # look for faces everywhere in the small picture
     regions: list               # (box, encode) of each face that is followed: look near it, encode it or not
-    far: bool = False           # look everywhere for faces that are too small for the small picture
+    far: bool = False           # look for faces that are too small for the small picture, where the engine can
+    moved: tuple = None         # the box of what moved lately, None where nothing did
 
 
 class Event(typing.NamedTuple):
@@ -220,7 +221,7 @@ class Metric(typing.NamedTuple):
     enrol_score: float          # mean of the detector's scores above which a face is enrolled
     min_face: int               # pixels of the frame; narrower faces give encodings of no use
     far_period: float           # s between two looks for faces too small for the small picture, twice that while
-                                # somebody is followed; 0: never
+                                # somebody is followed
 
 
 def box_width(box):
@@ -818,7 +819,7 @@ DLIB = Metric(
     engine="dlib", prior=22.6, dimensions=12.5, within=0.0303, strangers=0.323, caution=1.4, length=1.43,
     same_track=0.36, rejoin_track=0.25, agreement=0.28, learn_apart=0.13,
     min_score=0.0, enrol_score=0.15,  # HOG's threshold is 0; it gives faces 0.3 to 2
-    min_face=36, far_period=0)
+    min_face=36, far_period=0.6)
 
 OPENCV = Metric(
     engine="opencv", prior=45.8, dimensions=33.3, within=0.323, strangers=1.82, caution=0.5, length=1.0,
@@ -862,23 +863,33 @@ class DlibEngine:
             found = list(zip(*api.face_detector.run(rgb, upsample, DLIB.min_score)[:2]))
         return [((box.top(), box.right(), box.bottom(), box.left()), score) for box, score in found]
 
-    def _detect_near(self, rgb, box):
-        """[(box, score)] in frame pixels, found around where a face was last."""
-        place = grow_box(box, NEAR_MARGIN, rgb.shape)
+    def _detect_in(self, rgb, place, factor, upsample):
+        """[(box, score)] in frame pixels, found in a box of the frame that is looked at `factor` times as large."""
         part = cut(rgb, place)
         if min(part.shape[:2]) < 2:
             return []
-        factor = self.NEAR_WIDTH / float(max(1, box_width(box)))
-        found = self._detect(np.ascontiguousarray(shrink(part, factor)), 0)
-        return [(move_box(scale_box(near, 1 / factor), place[0], place[3]), score) for near, score in found]
+        found = self._detect(np.ascontiguousarray(shrink(part, factor)), upsample)
+        return [(move_box(scale_box(box, 1 / factor), place[0], place[3]), score) for box, score in found]
+
+    def _detect_everywhere(self, rgb, look):
+        """As _detect_in, everywhere; or only where something moved, and so much closer in as many pixels.
+
+        A closer look takes the place of one at the whole and never costs more. What does not move is not missed: it is
+        found by the next one, at the whole.
+        """
+        height, width = rgb.shape[:2]
+        place = look.moved if look.far and look.moved else (0, width, height, 0)
+        closer = math.sqrt(height * width / float(max(1, box_area(place))))
+        return self._detect_in(rgb, place, max(look.scale, min(1.0, look.scale * closer)), 1)
 
     def faces(self, look):
         """The Faces that a Look asks for, best score first."""
         rgb = cv2.cvtColor(look.frame, cv2.COLOR_BGR2RGB)
-        found = [face for box, _ in look.regions for face in self._detect_near(rgb, box)]
-        if look.whole:
-            small = shrink(rgb, look.scale)
-            found += [(scale_box(box, 1 / look.scale), score) for box, score in self._detect(small, 1)]
+        found = []
+        for box, _ in look.regions:
+            factor = self.NEAR_WIDTH / float(max(1, box_width(box)))
+            found += self._detect_in(rgb, grow_box(box, NEAR_MARGIN, rgb.shape), factor, 0)
+        found += self._detect_everywhere(rgb, look) if look.whole else []
         return [self._describe(rgb, whole_box(box), score, must_encode(box, look.regions))
                 for box, score in one_each(found)]
 
@@ -918,7 +929,7 @@ class OpenCVEngine:
     NEAR_SIDE = 160             # pixels, width and height of the picture of what is near a followed face
     SMALLEST = 16               # pixels a side, of a picture in which there is nothing to be found
     OVERLAP = 0.3               # of two boxes, above which YuNet itself drops the worse one
-    MOST = 50                   # faces in one picture
+    MOST = 5000                 # boxes before the worse ones are dropped, of which each face has several
     SIDE = 112                  # pixels of the face that SFace is given, with eyes, nose and mouth at these places:
     PLACES = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
                        (70.7299, 92.2041)])  # as OpenCV's FaceRecognizerSF aligns faces
@@ -1343,9 +1354,11 @@ class Motion:
     CELLS = (64, 36)            # the picture is averaged to so many cells: noise of single pixels vanishes
     STEP = 10.0                 # levels of 255 by which a cell must differ from the background
     ADAPT = 1.0                 # s in which the background takes on what is new
+    AROUND = 2                  # cells around those that moved: parts of somebody look like the background
 
     def __init__(self):
         self._background, self._last, self.moved = None, None, -math.inf
+        self._still = np.full(self.CELLS[::-1], math.inf)  # s since each cell moved
 
     def look(self, grey, now):
         """Takes the newest small picture. `moved` is the time of the last motion, s."""
@@ -1356,14 +1369,26 @@ class Motion:
             difference = cells - self._background
             middle = np.partition(difference, difference.size // 2, None)[difference.size // 2]
             difference -= middle  # a lamp or the camera's exposure changes all cells alike
-            if np.count_nonzero(np.abs(difference) > self.STEP) >= 2:
+            moving, passed = np.abs(difference) > self.STEP, max(0.0, now - self._last)
+            self._still += passed
+            if np.count_nonzero(moving) >= 2:
                 self.moved = now
-            share = min(1.0, max(0.0, now - self._last) / self.ADAPT)
-            self._background += share * (cells - self._background)
+                self._still[moving] = 0.0
+            self._background += min(1.0, passed / self.ADAPT) * (cells - self._background)
         self._last = now
 
     def since(self, now):
         return now - self.moved
+
+    def box(self, width, height):
+        """The box, in a picture of that size, of what moved in the last MOTION_HOLD seconds; None if nothing did."""
+        rows, columns = np.nonzero(self._still < MOTION_HOLD)
+        if not len(rows):
+            return None
+        (wide, high), around = self.CELLS, self.AROUND
+        top, bottom = max(0, rows.min() - around), min(high, rows.max() + 1 + around)
+        left, right = max(0, columns.min() - around), min(wide, columns.max() + 1 + around)
+        return (top * height / high, right * width / wide, bottom * height / high, left * width / wide)
 
 
 def follow_boxes(before, after, boxes):
@@ -1479,10 +1504,10 @@ def match_faces(tracks, faces, now):
     A face belongs to the track whose box it overlaps most, or stands next to when the track was not seen for a
     while, unless its encoding says that it is somebody else; what is left may be a track that was lost a moment ago.
     """
-    pairs = []
+    pairs, means = [], [track.mean() for track in tracks]
     for index, face in enumerate(faces):
-        for track in tracks:
-            apart = track_distance(track, face)
+        for track, mean in zip(tracks, means):
+            apart = None if mean is None or face.encoding is None else distance(mean, face.encoding)
             near = nearness(track.box, face.box, now - track.seen)
             if near > 0 and not (apart is not None and apart > track.metric.same_track):
                 pairs.append((near + 1.0, index, track))
@@ -1508,13 +1533,6 @@ def nearness(box, other, seconds):
     aside = math.hypot((box[1] + box[3] - other[1] - other[3]) / 2.0, (box[0] + box[2] - other[0] - other[2]) / 2.0)
     alike = 0.6 < box_width(box) / float(max(1, box_width(other))) < 1.7
     return 0.01 if alike and aside < width * (0.5 + min(1.0, seconds)) else 0.0
-
-
-def track_distance(track, face):
-    """Distance of the face's encoding from the track's mean, None if one of them has none."""
-    if face.encoding is None or not track.evidence:
-        return None
-    return distance(track.mean(), face.encoding)
 
 
 # ---------------------------------------------------------------------------------------------------- identity
@@ -1966,13 +1984,18 @@ class Door:
                  or any(track.missed for track in self.tracks))
         self._looked, self._grey_of_look = now, self._grey
         far_period = self.metric.far_period * (2 if self.tracks else 1)
-        far = bool(far_period) and not 0 <= now - self._looked_far < far_period
+        far = whole and not 0 <= now - self._looked_far < far_period
         if whole:
             self._looked_whole = now
         if far:
             self._looked_far = now
         regions = [(whole_box(track.box), self._must_encode(track, now)) for track in self.tracks]
-        return Look(frame, now, scale, whole, regions, far)
+        return Look(frame, now, scale, whole, regions, far, self._moved())
+
+    def _moved(self):
+        """The box of what moved lately, in the newest frame; None where nothing did."""
+        box = self._motion.box(*self._grey.shape[::-1]) if self._grey is not None else None
+        return box and whole_box(scale_box(box, 1 / self._scale))
 
     def _period(self, now):
         """Seconds between two looks: often while somebody is undecided, seldom when nothing moves."""
@@ -1988,7 +2011,7 @@ class Door:
     def _must_encode(self, track, now):
         if not track.sure_place or track.missed:
             return True
-        if track.weight < ENOUGH_SIGHTINGS and now - track.began < LOOKING_LIMIT:
+        if track.weight < ENOUGH_SIGHTINGS and now - track.began < LOOKING_LIMIT * self._crowd():
             return True
         return not 0 <= now - track.encoded < ENCODE_PERIOD * self._crowd()
 

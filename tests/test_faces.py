@@ -21,8 +21,8 @@ def canvas(*faces):
     return frame
 
 
-def look_at(frame, whole=True, regions=(), scale=None, far=False):
-    return doorcam.Look(frame, START, scale or doorcam.default_scale(frame), whole, list(regions), far)
+def look_at(frame, whole=True, regions=(), scale=None, far=False, moved=None):
+    return doorcam.Look(frame, START, scale or doorcam.default_scale(frame), whole, list(regions), far, moved)
 
 
 def largest(faces):
@@ -215,6 +215,109 @@ def test_a_face_found_in_the_small_and_in_the_large_picture_is_one(opencv_engine
     frame = in_the_distance(portraits[0], 260)
     one, = opencv_engine.faces(look_at(frame, far=True, regions=[]))
     assert len(opencv_engine.faces(look_at(frame, far=True, regions=[(one.box, True)]))) == 1
+
+
+@pytest.fixture(scope="module")
+def dlib_engine():
+    return doorcam.DlibEngine()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_dlib_looks_closer_where_something_moved(dlib_engine, portraits, index):
+    """At a face that is half as wide as in the small picture it would have to be."""
+    frame, moved = in_the_distance(portraits[index], 100), (220, 900, 720, 600)
+    for not_asked in (look_at(frame), look_at(frame, moved=moved), look_at(frame, far=True),
+                      look_at(frame, whole=False, far=True, moved=moved)):
+        assert dlib_engine.faces(not_asked) == []
+    one, = dlib_engine.faces(look_at(frame, far=True, moved=moved))
+    assert 55 <= doorcam.box_width(one.box) <= 75 and doorcam.good_sighting(one)
+    assert 290 < one.box[0] < one.box[2] < 410 and 690 < one.box[3] < one.box[1] < 810
+    near, = dlib_engine.faces(look_at(canvas((portraits[index], 260, 320, 240))))
+    assert doorcam.distance(one.encoding, near.encoding) < doorcam.tolerance_for(1) - doorcam.DLIB.surely_known
+    followed, = dlib_engine.faces(look_at(frame, whole=False, regions=[(one.box, True)]))
+    assert doorcam.overlap(followed.box, one.box) > 0.6
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (720, 1280), (1080, 1920), (120, 160)])
+@pytest.mark.parametrize("scale", [None, 0.5, 2.0])
+def test_a_closer_look_costs_no_more_than_one_at_the_whole(dlib_engine, monkeypatch, shape, scale):
+    """It is made with at most as many pixels; and those are never more than the camera gave."""
+    seen = []
+    monkeypatch.setattr(dlib_engine, "_detect", lambda rgb, upsample: seen.append(rgb.shape[:2] + (upsample,)) or [])
+    (high, wide), frame = shape, np.zeros(shape + (3,), np.uint8)
+    for moved in (None, (0, wide, high, 0), (high // 4, wide // 2, high, wide // 4), (0, 9, 9, 0), (0, wide, 20, 0)):
+        dlib_engine.faces(look_at(frame, scale=scale, far=True, moved=moved))
+    whole = int(np.prod(seen[0]))
+    assert seen[1] == seen[0] and all(np.prod(one) <= 1.02 * whole for one in seen)
+    assert scale == 2.0 or seen[3][:2] == (9, 9) or max(seen[3][:2]) < 9
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_who_moves_far_away_is_enrolled_with_dlib(dlib_engine, portraits, index):
+    """Somebody whose face is 70 pixels wide, with a coat, sways before the demo's door. Nothing else is found."""
+    door, events, closer = doorcam.Door(doorcam.Book(doorcam.DLIB)), [], 0
+    for turn in range(40):
+        now, x = START + turn / 10.0, 800 + int(30 * np.sin(turn / 5.0))
+        frame = doorcam.draw_demo_door()
+        if turn >= 10:
+            frame[330:, x - 20:][:, :140] = (70, 60, 50)
+            frame[230:335, x:x + 105] = cv2.resize(portraits[index], (105, 105), interpolation=cv2.INTER_AREA)
+        scale = doorcam.default_scale(frame)
+        door.follow(doorcam.small_grey(frame, scale), scale, now)
+        look = door.next_look(frame, scale, now)
+        if look:
+            closer += look.far and look.moved is not None
+            assert turn >= 10 or look.moved is None  # nothing moves yet, and so no look is a closer one
+            events += door.recognize(look, dlib_engine.faces(look), now)
+    assert [event.kind for event in events] == ["new"] and closer >= 1
+    track, = door.tracks
+    assert 60 <= doorcam.box_width(track.box) <= 85 and track.visitor.number == 1
+
+
+def crowd(portraits, width, shake=0):
+    """A frame of 1920 x 1080 with forty portraits so wide, mirrored, of several sizes and in several lights, and the
+    middles of their faces (x, y)."""
+    frame, middles = np.full((1080, 1920, 3), (150, 160, 165), np.uint8), []
+    for index in range(40):
+        picture = portraits[index % 2] if index % 4 < 2 else portraits[index % 2][:, ::-1]
+        picture = np.clip(picture * (0.75 + 0.05 * (index % 9)), 0, 255).astype(np.uint8)
+        size = int(width * (1 - 0.03 * (index % 5)))
+        x, y = 120 + 240 * (index % 8) + shake, 108 + 216 * (index // 8) + shake
+        frame[y - size // 2:, x - size // 2:][:size, :size] = cv2.resize(picture, (size, size),
+                                                                        interpolation=cv2.INTER_AREA)
+        middles.append((x, y))
+    return frame, np.array(middles)
+
+
+def owners(faces, middles):
+    """For each face the number of the portrait that it is."""
+    return [int(np.argmin(np.hypot(*(middles - [(one.box[1] + one.box[3]) / 2, (one.box[0] + one.box[2]) / 2]).T)))
+            for one in faces]
+
+
+@pytest.mark.parametrize("width, whole, far", [(60, False, True), (140, True, False), (190, True, True)])
+def test_forty_faces_in_one_picture_are_found(opencv_engine, portraits, monkeypatch, width, whole, far):
+    monkeypatch.setattr(opencv_engine, "_encode", lambda *_: None)  # it would take a second
+    frame, middles = crowd(portraits, width)
+    found = owners(opencv_engine.faces(look_at(frame, whole=whole, far=far)), middles)
+    assert len(set(found)) >= 38 and len(found) <= 40
+
+
+def test_forty_people_before_one_camera_are_followed_and_enrolled(opencv_engine, portraits, monkeypatch):
+    """The engine's own boxes, with encodings of forty people."""
+    door, middles = doorcam.Door(doorcam.Book(metric=doorcam.OPENCV)), None
+    monkeypatch.setattr(opencv_engine, "_encode", lambda frame, landmarks: person(
+        int(np.argmin(np.hypot(*(middles - landmarks.mean(axis=0)).T)))))
+    for turn in range(doorcam.ENOUGH_SIGHTINGS + 2):
+        now = START + turn
+        frame, middles = crowd(portraits, 150, shake=3 * (turn % 3))
+        scale = doorcam.default_scale(frame)
+        door.follow(doorcam.small_grey(frame, scale), scale, now)
+        look = door.next_look(frame, scale, now)
+        if look:  # many who are decided are looked at seldom
+            door.recognize(look, opencv_engine.faces(look), now)
+    assert len(door.book) >= 38
+    assert len(door.tracks) == len(door.book) == len({track.visitor.number for track in door.tracks})
 
 
 # ------------------------------------------------------------------------------------------- what a face is worth

@@ -181,7 +181,7 @@ def test_noise_is_no_motion():
     motion = doorcam.Motion()
     for index in range(50):
         motion.look(noisy(scene(), index), index * 0.1)
-    assert motion.moved == 0.0 and motion.since(4.9) == pytest.approx(4.9)
+    assert motion.moved == 0.0 and motion.since(4.9) == pytest.approx(4.9) and motion.box(320, 240) is None
 
 
 def test_a_moving_block_is_motion():
@@ -217,6 +217,32 @@ def test_motion_of_any_size(shape):
     motion.look(np.zeros(shape, np.uint8), 0.0)
     motion.look(np.full(shape, 9, np.uint8), 0.1)
     assert motion.moved == 0.0
+
+
+def test_the_box_of_what_moves_holds_it_and_little_more():
+    motion, patch = doorcam.Motion(), texture(10, 60, 50)
+    for index in range(20):
+        motion.look(noisy(scene(), index), index * 0.1)
+    for index in range(20, 23):
+        motion.look(noisy(scene((patch, 100 + 10 * (index - 20), 90)), index), index * 0.1)
+    cell_high, cell_wide = SIDE[0] / 36.0, SIDE[1] / 64.0
+    top, right, bottom, left = motion.box(SIDE[1], SIDE[0])
+    assert 90 - 4 * cell_high <= top <= 90 and 150 <= bottom <= 150 + 4 * cell_high
+    assert 100 - 4 * cell_wide <= left <= 100 and 170 <= right <= 170 + 4 * cell_wide
+    assert motion.box(4 * SIDE[1], 4 * SIDE[0]) == pytest.approx((4 * top, 4 * right, 4 * bottom, 4 * left))
+
+
+def test_what_moved_some_time_ago_is_in_the_box_no_more():
+    motion, patch = doorcam.Motion(), texture(10, 60, 50)
+    motion.look(scene(), 0.0)
+    motion.look(scene((patch, 0, 0)), 0.1)                # in a corner: the box ends with the picture
+    assert motion.box(*SIDE[::-1])[::3] == (0, 0)
+    for index in range(2, 2 + int(10 * (doorcam.MOTION_HOLD + 3))):  # it stays, and is background by now
+        motion.look(scene((patch, 0, 0), (patch, 270, 180)), index * 0.1)
+    assert motion.box(*SIDE[::-1]) is None
+    motion.look(scene((patch, 0, 0), (patch, 200, 180)), -500.0)  # the clock was set
+    top, right, bottom, left = motion.box(*SIDE[::-1])
+    assert top > 150 and left > 150 and (right, bottom) == SIDE[::-1]
 
 
 # ------------------------------------------------------------------------------------------------ when to look
@@ -292,11 +318,21 @@ def test_small_faces_are_looked_for_now_and_then(story, metric):
     story.door._motion.moved = math.inf  # it goes on
     looks, period = looks_in(story.door, 20), metric.far_period
     far = far_looks(looks)
-    if not period:
-        assert far == [] and len(looks) > 40
-    else:
-        assert far[0] == START and 20 / (period + doorcam.WHOLE_PERIOD) <= len(far) <= 20 / period < len(looks) / 4
-        assert all(later - moment >= period for moment, later in zip(far, far[1:]))
+    assert far[0] == START and 20 / (period + doorcam.WHOLE_PERIOD) <= len(far) <= 20 / period
+    assert len(far) < len(looks) / 2 and all(look.whole for look in looks if look.far)
+    assert all(later - moment >= period for moment, later in zip(far, far[1:]))
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_a_look_says_where_something_moved(story, scale):
+    """In pixels of the frame."""
+    patch = texture(10, 60, 50)
+    assert story.door.next_look(None, scale, START).moved is None
+    story.door.follow(scene(), scale, START)
+    assert story.door.next_look(None, scale, START + 4).moved is None
+    story.door.follow(scene((patch, 100, 90)), scale, START + 4.1)
+    top, right, bottom, left = (side * scale for side in story.door.next_look(None, scale, START + 8).moved)
+    assert 60 < top <= 90 and 150 <= bottom < 180 and 70 < left <= 100 and 150 <= right < 180
 
 
 def test_small_faces_are_looked_for_in_a_still_scene_no_more_often_than_others():
@@ -434,6 +470,39 @@ def test_forty_people_at_once(story):
     assert len(story.door.tracks) == 0
 
 
+def test_the_mean_of_a_track_is_made_once_in_a_look_and_not_for_each_face(metric, monkeypatch):
+    tracks = [doorcam.Track(box_at(x), START, metric) for x in range(100, 10000, 250)]
+    means, mean = [], doorcam.Track.mean
+    for number, track in enumerate(tracks):
+        track.evidence = [person(number)]
+    monkeypatch.setattr(doorcam.Track, "mean", lambda track: means.append(track) or mean(track))
+    faces = [face(person(number), x=100 + 250 * number) for number in reversed(range(len(tracks)))]
+    assert doorcam.match_faces(tracks, faces, START + 0.1) == dict(enumerate(reversed(tracks)))
+    assert len(means) == len(tracks) == 40
+
+
+def test_nobody_of_a_crowd_is_lost_by_one_look(story):
+    """Many faces are looked at so seldom that the last sight of each is longer ago than TRACK_LOST."""
+    crowd = [face(person(number), x=70 + 125 * (number % 10), y=80 + 140 * (number // 10)) for number in range(40)]
+    story.show(*crowd, seconds=5)
+    tracks, story.door._motion.moved = list(story.door.tracks), math.inf  # it goes on
+    assert story.door.next_look(None, 1.0, story.now)
+    moment = next(moment for moment in story.now + np.arange(100) / 10 if story.door.next_look(None, 1.0, moment))
+    assert moment - story.now > doorcam.TRACK_LOST
+    story.look(crowd[:20] + crowd[21:], moment)
+    assert story.door.tracks == tracks
+
+
+@pytest.mark.parametrize("count, encoded", [(1, False), (40, True)])
+def test_each_of_a_crowd_has_time_to_be_seen_often_enough(story, count, encoded):
+    """Each look at forty faces may take three seconds; one face that shows nothing for so long is let alone."""
+    crowd = [face(person(number), x=70 + 125 * (number % 10), y=80 + 140 * (number // 10)) for number in range(count)]
+    for turn in range(4):
+        story.look(crowd, START + 3 * turn)
+    look = story.door.next_look(None, 1.0, story.now + 1.99)
+    assert [encode for _, encode in look.regions] == [encoded] * count
+
+
 def test_two_alike_in_one_frame_are_never_one_visitor(metric):
     """Twins, or a mirror: nearer than any tolerance."""
     story = Story(book_of(person(0), metric=metric))
@@ -465,8 +534,8 @@ def test_matching_takes_each_face_and_each_track_once(metric):
         assert set(matched) <= set(range(len(faces)))
         assert len({id(track) for track in matched.values()}) == len(matched)
         for index, track in matched.items():
-            apart = doorcam.track_distance(track, faces[index])
-            assert apart is None or apart <= metric.same_track
+            if track.evidence and faces[index].encoding is not None:
+                assert doorcam.distance(track.mean(), faces[index].encoding) <= metric.same_track
 
 
 # ------------------------------------------------------------------------------------------ what is worth enrolling
