@@ -180,15 +180,15 @@ def test_a_black_beginning_of_a_recording_is_none_of_its_faults(tmp_path):
 
 
 def test_a_picture_that_stands_still_for_long_is_no_frame_of_a_recording(capsys):
-    levels = list(range(50)) + [50] * 400 + list(range(51, 61)) + [70] * 100 + [80] + [90] * 300 + [91]
+    levels = list(range(50)) + [50] * 400 + list(range(51, 61)) + [70] * 80 + [80] + [90] * 300 + [91]
     frames = [(np.full((32, 32, 3), level, np.uint8), number / 8.0) for number, level in enumerate(levels)]
     lost = []
     came = list(doorcam.without_stills(iter(frames), "clip.avi", lost.append))
     assert [moment for _, moment in came] == [moment for _, moment in frames]
     wait = int(8 * doorcam.PICTURE_STILL)
     assert [number for number, (frame, _) in enumerate(came) if frame is None] \
-        == list(range(50 + wait, 450)) + list(range(561 + wait, 861))
-    assert lost == [50 / 8.0, 561 / 8.0]
+        == list(range(50 + wait, 450)) + list(range(541 + wait, 841))
+    assert lost == [50 / 8.0, 541 / 8.0]
     assert capsys.readouterr().err.count("\n") == 1  # said once
 
 
