@@ -145,6 +145,10 @@ MAX_NAME = 100                # characters
 CLOCK_JUMP = 2.0              # s by which wall clock and steady clock differ when somebody has set the wall clock
 CAMERA_LOST = 3.0             # s without a frame after which the picture counts as lost
 CAMERA_BACK = 3               # frames after which it is back: a dying connection, too, may give half a frame
+PICTURE_STILL = 11.0          # s in which not one pixel changed: no picture any more. An encoder may repeat a still
+                              # scene from key frame to key frame, at most 10 s in most cameras; and some delay
+STILL_FRAMES = 50             # and SECONDS: the beginning of a source in which nothing may change until OpenCV is
+STILL_SECONDS = 2.0           # suspected of not converting its pictures
 CAMERA_STALLED = 12.0         # s without a frame after which a read that does not return is given up
 CAMERA_TIMEOUT = 8000         # ms after which opening or reading a network camera fails, where OpenCV can do that
 PIPELINE_TIMEOUT = 5.0        # s without a frame after which a GStreamer pipeline is ended and opened again
@@ -482,15 +486,88 @@ def open_capture(source, flip="none"):
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*"MJPG"))
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, CAPTURE_WIDTH)
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, CAPTURE_HEIGHT)
-    elif source.kind == "url" and hasattr(cv2, "CAP_PROP_READ_TIMEOUT_MSEC"):  # since OpenCV 4.5.2
-        capture = cv2.VideoCapture(source.value, cv2.CAP_FFMPEG, [
-            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, CAMERA_TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, CAMERA_TIMEOUT])
     else:
-        capture = cv2.VideoCapture(source.value, cv2.CAP_FFMPEG)
+        capture = open_interlaced_or_not(source)
     if not capture.isOpened():
         capture.release()
         raise DoorcamError(why_not_open(source))
     return capture
+
+
+def open_with_ffmpeg(source):
+    """The cv2.VideoCapture of a file or an address, opened or not."""
+    if source.kind == "url" and hasattr(cv2, "CAP_PROP_READ_TIMEOUT_MSEC"):  # since OpenCV 4.5.2
+        return cv2.VideoCapture(source.value, cv2.CAP_FFMPEG, [
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, CAMERA_TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, CAMERA_TIMEOUT])
+    return cv2.VideoCapture(source.value, cv2.CAP_FFMPEG)
+
+
+def open_interlaced_or_not(source):
+    """The capture of a file or an address. Where this OpenCV may not convert the pictures, the first are read to see
+    that they change; a source whose do not is read through FFmpeg's deinterlacing filter, which harms no other."""
+    capture, is_file = open_with_ffmpeg(source), source.kind == "file"
+    if not capture.isOpened() or not refuses_interlaced() or (is_file and not os.path.isfile(source.value)):
+        return capture  # a named pipe can be read only once
+    seconds = capture.get(cv2.CAP_PROP_FRAME_COUNT) / max(1.0, capture.get(cv2.CAP_PROP_FPS))
+    still = begins_still(capture) and not capture.get(cv2.CAP_PROP_ORIENTATION_META)  # which the filter does not obey
+    if still or is_file:
+        capture.release()
+        capture = DeinterlacedCapture(source, seconds) if still else None
+        if capture is None or not capture.isOpened():
+            return open_with_ffmpeg(source)
+    return capture
+
+
+def refuses_interlaced():
+    """Whether this OpenCV may not convert interlaced pictures (of analog cameras, 1080i, DV), and gives instead, as a
+    success, whatever is in its memory, mostly zeros: since 4.13 with the swscale of FFmpeg 8, as pip's are built."""
+    found = re.search(r"swscale:\s+YES \((\d+)\.(\d+)", cv2.getBuildInformation())
+    return bool(found) and (int(found.group(1)), int(found.group(2))) >= (8, 12)
+
+
+def begins_still(capture):
+    """Whether the first pictures of a capture, two or more, are exactly the same; reads as few as it can."""
+    good, first = capture.read()
+    end, count = time.monotonic() + STILL_SECONDS, 1
+    while good and count < STILL_FRAMES and (count < 2 or time.monotonic() < end):
+        good, frame = capture.read()
+        if good and not same_picture(frame, first):
+            return False
+        count += good
+    return count > 1
+
+
+class DeinterlacedCapture:
+    """A cv2.VideoCapture of a file or an address whose interlaced pictures FFmpeg's own filter makes whole ones."""
+
+    def __init__(self, source, seconds):
+        """seconds: length of the recording, which the filter does not know."""
+        self._seconds = seconds
+        options = os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS", "")
+        limit = CAMERA_TIMEOUT * 1000  # us; OpenCV's own limits do not reach the filter's input
+        inner = "%s:timeout=%d:rw_timeout=%d" % (options.replace(";", "=").replace("|", ":"), limit, limit)
+        address = "file:" + source.value if source.kind == "file" else source.value
+        graph = "movie=%s:format_opts=%s,yadif=deint=interlaced" % (in_graph(address), in_graph(inner.lstrip(":")))
+        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "input_format;lavfi"  # there is no other way to say it
+        try:
+            self._capture = cv2.VideoCapture(graph, cv2.CAP_FFMPEG)
+        finally:
+            os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = options
+
+    def get(self, what):
+        if what == cv2.CAP_PROP_FRAME_COUNT:
+            return self._seconds * self._capture.get(cv2.CAP_PROP_FPS)
+        return self._capture.get(what)
+
+    def __getattr__(self, name):
+        return getattr(self._capture, name)
+
+
+def in_graph(text):
+    """The text as the value of an option in a description of FFmpeg's filters: it is unquoted twice there."""
+    for special in (r"([\\':\s])", r"([\\'\[\],;\s])"):
+        text = re.sub(special, r"\\\1", text)
+    return text
 
 
 def why_not_open(source):
@@ -528,6 +605,31 @@ def to_bgr(frame):
     if frame.ndim == 2 or frame.shape[2] == 1:
         return cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
     return cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR) if frame.shape[2] == 4 else frame
+
+
+def same_picture(frame, other):
+    """Whether two frames are the same in every pixel. A camera's noise is in all of them: what differs does so in the
+    first of the few rows that are compared first, so that all are compared only when nothing moves (0.2 ms)."""
+    return (frame.shape == other.shape and np.array_equal(frame[::16], other[::16]) and np.array_equal(frame, other))
+
+
+def is_black(frame):
+    """Whether a frame is exactly zero everywhere; a sensor's night never is."""
+    return not frame[0].any() and not frame.any()
+
+
+class Stillness:
+    """For how long a picture has been exactly the same, from frame to frame."""
+
+    def __init__(self):
+        self._last, self.since = None, -math.inf
+
+    def look(self, frame, now):
+        """Takes the newest frame; returns for how many seconds it has been the same. since: when it last changed."""
+        if self._last is None or not same_picture(frame, self._last):
+            self.since = now
+        self._last = frame
+        return now - self.since
 
 
 def shrink(frame, scale, interpolation=cv2.INTER_AREA):
@@ -583,6 +685,26 @@ def read_recording(source, flip, start):
                            % (source, count, expected))
 
 
+def without_stills(frames, name, lose):
+    """The frames of a recording; (None, time) instead of a frame that has been the same for PICTURE_STILL. lose(moment)
+    is called then: it was no picture since that time. DoorcamError at the end if all were black."""
+    still, lost, black, said, began = Stillness(), False, None, False, None
+    for frame, now in frames:
+        began = now if began is None else began
+        black = black is not False and is_black(frame)
+        gone = still.look(frame, now) >= PICTURE_STILL
+        if gone and not lost:
+            lose(still.since)
+            if not said and not black:
+                said = True
+                say("the picture of %s stands still after %s: nobody is seen in it until it moves again"
+                    % (name, duration(still.since - began)))
+        lost = gone
+        yield None if lost else frame, now
+    if black:
+        raise DoorcamError("%s is black from the beginning to the end: nobody can be seen in it" % name)
+
+
 def paced(frames):
     """The frames at the speed at which they were taken, for the window; (None, time) while there is no new one."""
     shown, last = time.monotonic(), None
@@ -615,6 +737,8 @@ class LiveCamera:
         self.source, self.flip, self._open = source, flip, capture
         self._changed = threading.Condition()
         self._frame, self._arrived, self._ever, self._error, self._closed = None, 0.0, False, None, False
+        self._answered = 0.0        # when the last frame was read, be it a picture or not; s, as _arrived
+        self._still, self._moved, self.trouble = Stillness(), CAMERA_BACK, ""
         self._name = camera_name(source.value) if source.kind == "camera" else None
         self._hung = []             # threads whose reads have not returned
         self._start_reading()
@@ -633,13 +757,17 @@ class LiveCamera:
         while self._current():
             capture = None
             try:
+                self._started = time.monotonic()
                 capture = self._open(self._find_again(), self.flip)
+                opened, self._moved = time.monotonic(), 0 if self.trouble else self._moved
                 while self._current():
                     good, frame = capture.read()
                     if not good:
                         break
-                    attempt = 0
-                    self._take(frame)
+                    if self._take(frame):
+                        attempt = 0
+                    elif time.monotonic() - max(opened, self._arrived) >= PICTURE_STILL:
+                        break
             except DoorcamError as error:
                 self._fail(error)
             except Exception as error:  # a driver that gives nonsense is a camera that gives no picture
@@ -655,12 +783,32 @@ class LiveCamera:
                 self._changed.wait_for(lambda: not self._current(), pause)
 
     def _take(self, frame):
+        """Takes a frame; False if it is no picture: black, or the same for too long."""
         flip = "none" if self.source.kind == "csi" else self.flip  # a CSI pipeline has turned it
-        frame = FLIPS[flip][1](to_bgr(frame))
+        frame, now = FLIPS[flip][1](to_bgr(frame)), time.monotonic()
         with self._changed:
             if self._current():
-                self._frame, self._arrived, self._ever = frame, time.monotonic(), True
+                if not self._ever:
+                    self._ever, self._arrived = True, now
+                self._answered, self.trouble = now, self._judge(frame, now)
+                if not self.trouble:
+                    self._frame, self._arrived = frame, now
                 self._changed.notify_all()
+        return not self.trouble
+
+    def _judge(self, frame, now):
+        """Why a frame is no picture, empty if it is one. What has stood still moves again with CAMERA_BACK frames: an
+        encoder that begins anew changes one or two of what stands still as before."""
+        same = self._still.look(frame, now)
+        if is_black(frame):
+            return " (it is black)"
+        if same >= PICTURE_STILL:
+            if self._moved >= CAMERA_BACK:
+                self._arrived, self._frame = self._still.since, None
+            self._moved = 0
+        elif same == 0:
+            self._moved += 1
+        return "" if self._moved >= CAMERA_BACK else " (it stands still)"
 
     def _fail(self, error):
         with self._changed:
@@ -689,7 +837,7 @@ class LiveCamera:
 
     def _give_up_hung_read(self):
         """A read that never returns cannot be stopped: leave it alone and read with a new thread."""
-        silent = time.monotonic() - max(self._arrived, self._started)
+        silent = time.monotonic() - max(self._answered, self._started)
         if silent > CAMERA_STALLED:
             if not self._ever:
                 raise DoorcamError("%s gives no picture for %d s: check its cable and its power, then start doorcam "
@@ -700,7 +848,7 @@ class LiveCamera:
                 self._start_reading()
 
     def silent(self):
-        """Seconds since the last frame arrived, 0 before the first."""
+        """Seconds since the last picture arrived, or changed if it stands still; 0 before the first frame."""
         return time.monotonic() - self._arrived if self._ever else 0.0
 
     def close(self):
@@ -720,10 +868,11 @@ def camera_name(number):
     return None
 
 
-def live_frames(camera, shift, wait=KEY_PERIOD):
+def live_frames(camera, shift, lose=lambda moment: None, wait=KEY_PERIOD):
     """The newest frames of a live camera with the wall clock's time, for ever; None while there is no new one.
 
-    shift(seconds) is called when somebody has set the wall clock.
+    shift(seconds) is called when somebody has set the wall clock, lose(moment) when there has been no picture since
+    then.
     """
     wall, steady, lost, came = time.time(), steady_clock(), False, 0
     while True:
@@ -737,7 +886,8 @@ def live_frames(camera, shift, wait=KEY_PERIOD):
         came = 0 if silent > CAMERA_LOST else came + (frame is not None)
         if not lost and silent > CAMERA_LOST:
             lost = True
-            say("no picture from %s since %d s: trying to get it back" % (camera.source, silent))
+            lose(wall - silent)
+            say("no picture from %s since %d s%s: trying to get it back" % (camera.source, silent, camera.trouble))
         elif lost and came >= CAMERA_BACK:
             lost = False
             say("%s is back" % str(camera.source))
@@ -2213,6 +2363,15 @@ class Door:
         """Decides what can be decided and ends everything: the program stops."""
         return self.end_tracks(now, True) + self.end_visits(now, True)
 
+    def lose(self, moment):
+        """What was seen since `moment` was no picture: who was there was last seen then."""
+        for track in self.tracks:
+            track.seen = min(track.seen, max(moment, track.began))
+        for visitor in self.met.values():
+            if visitor.last_seen > moment:
+                visitor.last_seen = max(moment, visitor.first_seen_this_interaction)
+                self.book.changed.add(visitor.number)
+
     def shift(self, seconds):
         """The clock was set by so many seconds: what happened in this run happened in the new time."""
         for visitor in self.met.values():
@@ -3679,10 +3838,15 @@ class Watch:
                 self.finish_visits()
                 self.begin(self.book if self.path else Book(self.metric))
         elif self.sync:
-            self.watch_the_door(self.at_speed(read_recording(source, self.options.flip, time.time())))
+            frames = read_recording(source, self.options.flip, time.time())
+            self.watch_the_door(self.at_speed(without_stills(frames, str(source), self.lose)))
         else:
             self.camera = LiveCamera(source, self.options.flip)
-            self.watch_the_door(live_frames(self.camera, lambda seconds: self.door.shift(seconds)))
+            self.watch_the_door(live_frames(self.camera, lambda seconds: self.door.shift(seconds), self.lose))
+
+    def lose(self, moment):
+        """There has been no picture since `moment`."""
+        self.door.lose(moment)
 
     def at_speed(self, frames):
         """A recording in a window runs at its own speed, without one as fast as it can."""
@@ -3790,15 +3954,17 @@ class Watch:
         """No new frame came: the window lives on, and says so after a while; False once the user has quit."""
         if self.camera is None:
             return self.window.poll()
+        silent = self.camera.silent()
+        lost = silent > CAMERA_LOST
+        notice = "No picture since " + duration(silent) if lost else None
+        if lost and not self.anew.goes_on():
+            self.recognizer.answer()  # to a look from before: nobody is seen in it now
         if self.shown is None:
             nothing = np.zeros((CAPTURE_HEIGHT, CAPTURE_WIDTH, 3), np.uint8)
-            return self.show(nothing, [], [], "Waiting for the picture of " + str(self.camera.source))
-        silent = self.camera.silent()
+            return self.show(nothing, [], [], notice or "Waiting for the picture of " + str(self.camera.source))
         if silent < REDRAW_AFTER:
             return self.window.poll()
-        lost = silent > CAMERA_LOST
-        return self.show(self.shown, [] if lost else self.door.marks(now), self.door.at_door(now),
-                         "No picture since " + duration(silent) if lost else None)
+        return self.show(self.shown, [] if lost else self.door.marks(now), self.door.at_door(now), notice)
 
     def tell(self, events):
         """Writes down what happened and says it, but for visitors to be ignored."""

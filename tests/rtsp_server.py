@@ -1,4 +1,5 @@
-"""A network camera on this machine: python3 rtsp_server.py PORT serves rtsp://127.0.0.1:PORT/cam, 15 frames a second."""
+"""A network camera on this machine: python3 rtsp_server.py PORT serves rtsp://127.0.0.1:PORT/cam, 15 frames a second,
+and rtsp://127.0.0.1:PORT/fields, the same interlaced."""
 import sys
 
 import gi
@@ -14,10 +15,12 @@ Gst.init(None)
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
 server.set_service(sys.argv[1])
-factory = GstRtspServer.RTSPMediaFactory()
-factory.set_launch(PIPELINE)
-factory.set_shared(True)
-server.get_mount_points().add_factory("/cam", factory)
+for path, pipeline in (("/cam", PIPELINE), ("/fields", PIPELINE.replace("15/1", "15/1,interlace-mode=interleaved")
+                                            .replace("x264enc", "x264enc interlaced=true"))):
+    factory = GstRtspServer.RTSPMediaFactory()
+    factory.set_launch(pipeline)
+    factory.set_shared(True)
+    server.get_mount_points().add_factory(path, factory)
 if not server.attach(None):
     sys.exit("port %s is taken" % sys.argv[1])
 print("ready", flush=True)

@@ -80,8 +80,8 @@ def watch():
         watcher.close()
 
 
-def said_once(capsys, name):
-    """Checks that the loss and the return of a camera were said in one line each."""
+def said_once(capsys, name, trouble=""):
+    """Checks that the loss and the return of a camera were said in one line each, the loss with its reason."""
     said = []
 
     def back():
@@ -91,6 +91,7 @@ def said_once(capsys, name):
     lines = "".join(said).splitlines()
     assert len(lines) == 2, lines
     assert lines[0].startswith("doorcam: no picture from %s since" % name) and lines[1] == "doorcam: %s is back" % name
+    assert lines[0].endswith(" s%s: trying to get it back" % trouble)
 
 
 # ----------------------------------------------------------------------------------------------- an RTSP camera
@@ -144,6 +145,14 @@ def test_an_rtsp_camera_that_freezes_comes_back(rtsp, watch, capsys):
     rtsp.freeze(False)
     watcher.wait_for_frames()
     said_once(capsys, rtsp.shown)
+
+
+def test_an_interlaced_rtsp_camera_is_seen(rtsp, watch):
+    watcher = watch(rtsp.address.replace("/cam", "/fields"))
+    watcher.wait_for_frames(20)
+    frames = [frame for _, frame in watcher.frames[-10:]]
+    assert all((one != other).any() for one, other in zip(frames, frames[1:]))  # a ball flies about
+    assert all(frame.max() > 200 and frame.mean() < 5 for frame in frames)      # white on black, and nothing else
 
 
 def test_an_rtsp_camera_shows_its_newest_frame_to_a_slow_reader(rtsp):
@@ -298,13 +307,14 @@ def test_a_lost_camera_leaves_visits_and_data_alone(http_camera, tmp_path):
 
 
 def test_the_window_says_since_when_there_is_no_picture(http_camera, tmp_path):
+    http_camera.size = (1280, 720)  # as the picture that waits for the first frame: it makes the window's size
     with xvfb(1280, 800) as (_, display):
         env = environment(DISPLAY=display)
         shot = str(tmp_path / "screen.png")
 
         def see(text, size=0.75):
             subprocess.run(["import", "-window", "root", shot], env=env, timeout=30, check=True)
-            return find_text(cv2.imread(shot), text, size * doorcam.unit_of(np.zeros((480, 640))))
+            return find_text(cv2.imread(shot), text, size * doorcam.unit_of(np.zeros((648, 1152))))
         with Doorcam("--source", http_camera.address, folder=tmp_path, env=env) as door:
             def shows_the_frame():
                 see("No picture since")  # takes the picture
@@ -337,6 +347,41 @@ def test_half_a_frame_now_and_then_is_no_camera_that_is_back(http_camera, tmp_pa
         time.sleep(2 * doorcam.CAMERA_TIMEOUT / 1000.0)  # it is tried twice, and gives half a frame each time
         assert len(door.err().splitlines()) == 1
         assert door.stop()[0] == 0
+
+
+def test_a_camera_that_stands_still_is_no_picture(http_camera, tmp_path):
+    """A relay that repeats its last picture for ever: the visit ends when it froze, and goes on when it moves again."""
+    moving = list(visit_frames(20))
+    http_camera.frames = moving
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+
+    def last_seen():
+        return doorcam.read_known_faces((tmp_path / "known_faces.dat").read_bytes())[0][0].last_seen
+    with Doorcam("--source", http_camera.address, "--headless", "--visit-gap", "3", "--log", "log.csv",
+                 folder=tmp_path) as door:
+        door.wait_for("visitor 1 returned", 60)
+        http_camera.frames, frozen = moving[:1], time.time()
+        door.wait_for("s (it stands still): trying to get it back", 40)
+        door.wait_for("visitor 1 left", 10)
+        wait_for(lambda: abs(last_seen() - frozen) < 2, 20, "it was last seen at another time")
+        time.sleep(doorcam.PICTURE_STILL + 3)  # it is opened again, and shows the same
+        assert len(door.err().splitlines()) == 1 and door.out().count("returned") == 1
+        http_camera.frames = moving
+        door.wait_for("is back", BACK)
+        wait_for(lambda: door.out().count("returned") == 2, 30, "nobody is seen any more")
+        status, _, err = door.stop()
+    assert status == 0 and len(err.splitlines()) == 2
+
+
+def test_a_camera_that_is_black_from_the_start_is_waited_for(http_camera, tmp_path):
+    http_camera.frames = [np.zeros((480, 640, 3), np.uint8)]
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+    with Doorcam("--source", http_camera.address, "--headless", folder=tmp_path) as door:
+        door.wait_for("s (it is black): trying to get it back", 60)
+        http_camera.frames = list(visit_frames(20))
+        door.wait_for("visitor 1 returned", BACK + doorcam.PICTURE_STILL)
+        status, _, err = door.stop()
+    assert status == 0 and [line.split()[-1] for line in err.splitlines()] == ["back", "back"]
 
 
 # -------------------------------------------------------------------------------------------------- a CSI camera
@@ -531,6 +576,40 @@ def test_a_usb_camera_that_gives_nothing_at_the_start_is_an_error(watch):
     watcher = watch("77", capture=plugged(FakeCapture([])))
     wait_for(lambda: watcher.error, 10, "no error")
     assert "camera 77" in str(watcher.error)
+
+
+def stirred(count):
+    """Frames of which each is another."""
+    return [numbered(np.full((48, 160, 3), 90, np.uint8), number) for number in range(count)]
+
+
+@pytest.mark.parametrize("repeated, trouble", [(np.zeros((48, 160, 3), np.uint8), " (it is black)"),
+                                               (stirred(30)[-1], " (it stands still)")])
+@pytest.mark.parametrize("before", [0, 30])
+def test_a_picture_that_is_none_is_said_once_and_comes_back(quick, watch, capsys, monkeypatch, repeated, trouble, before):
+    monkeypatch.setattr(doorcam, "PICTURE_STILL", 0.5)
+    begun_anew = cv2.add(repeated, 1) if repeated.any() else repeated  # an encoder's first frame may differ
+    opener = plugged(FakeCapture(stirred(before) + [repeated] * 500),
+                     *[FakeCapture([begun_anew] + [repeated] * 500) for _ in range(6)],
+                     FakeCapture(itertools.cycle(stirred(30))))
+    watcher = watch("0", capture=opener)
+    wait_for(lambda: len(opener.given) == 2, 10, "it is not opened again")
+    given = len(watcher.frames)
+    silent = watcher.camera.silent()
+    assert opener.given[0].released and silent > 0.45
+    wait_for(lambda: len(opener.given) == 7, 20, "it is not tried again")
+    assert len(watcher.frames) == given and watcher.camera.silent() > silent + 2  # half a second of it is read each time
+    watcher.wait_for_frames(20)
+    said_once(capsys, "camera 0", trouble)
+    assert watcher.error is None
+
+
+def test_a_picture_that_stands_still_for_a_moment_is_one(quick, watch, capsys, monkeypatch):
+    monkeypatch.setattr(doorcam, "PICTURE_STILL", 2.0)
+    opener = plugged(FakeCapture(itertools.cycle([frame for frame in stirred(3) for _ in range(60)])))
+    watcher = watch("0", capture=opener)
+    watcher.wait_for_frames(300)
+    assert len(opener.given) == 1 and capsys.readouterr().err == ""
 
 
 def test_reads_that_never_return_are_given_up_but_not_without_end(quick, watch):

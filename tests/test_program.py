@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import cv2
+import numpy as np
 import pytest
 
 import doorcam
@@ -121,6 +122,90 @@ def test_every_frame_of_a_recording_is_read_in_order_with_its_time(tmp_path, nam
     for number, (frame, moment) in enumerate(frames):
         assert frame.shape == (480, 640, 3)
         assert moment == pytest.approx(1000.0 + number / float(rate), abs=0.002)
+
+
+INTERLACED = ["-c:v", "libx264", "-flags", "+ildct+ilme", "-top", "1"]
+
+
+def by_ffmpeg(path, clip, *options):
+    """Makes a recording of another one; returns its path as text."""
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", clip] + list(options) + [str(path)], check=True, timeout=60)
+    return str(path)
+
+
+@pytest.mark.parametrize("name, options", [
+    ("it's [1]; a:b, c=d.mp4", INTERLACED), ("inter.ts", INTERLACED), ("mpeg2.ts", ["-c:v", "mpeg2video", "-q:v", "2",
+     "-flags", "+ildct+ilme", "-top", "1"]), ("pal.dv", ["-target", "pal-dv"])])
+def test_an_interlaced_recording_is_seen(clip, tmp_path, name, options):
+    """OpenCV 4.13 to 5.0 of pip give whatever is in their memory for it, mostly zeros, as a success."""
+    path = by_ffmpeg(tmp_path / name, clip, "-vf", "fps=25", *options)
+    frames = list(doorcam.read_recording(doorcam.parse_source(path), "none", 0.0))
+    first, last = (cv2.resize(frames[index][0], (640, 480)) for index in (0, -1))
+    assert abs(len(frames) - 75) <= 1 and frames[-1][1] == pytest.approx(3.0, abs=0.1)
+    for frame, picture in zip((first, last), (list(visit_frames(30))[index] for index in (0, -1))):
+        assert np.abs(frame[:, 64:-64].astype(int) - picture[:, 64:-64]).mean() < 10
+    assert not doorcam.same_picture(first, last)
+
+
+def test_who_is_in_an_interlaced_recording_is_known(clip, tmp_path):
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+    path = by_ffmpeg(tmp_path / "inter.mp4", clip, *INTERLACED)
+    status, out, err = run_doorcam("--source", path, "--headless", folder=tmp_path)
+    assert (status, err) == (0, "") and "visitor 1 returned" in out
+
+
+def test_an_interlaced_recording_that_breaks_off_says_so(tmp_path):
+    clip = write_clip(tmp_path / "clip.avi", visit_frames(100))
+    path = tmp_path / "inter.mp4"
+    by_ffmpeg(path, clip, *(INTERLACED + ["-movflags", "+faststart"]))
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    status, _, err = run_doorcam("--source", str(path), "--headless", folder=tmp_path)
+    assert status == 1
+    one_line(err, "breaks off after", "of 100 frames")
+
+
+def test_a_recording_that_is_black_throughout_is_named(tmp_path):
+    black = np.zeros((480, 640, 3), np.uint8)
+    path = write_clip(tmp_path / "black.avi", [black] * 200)
+    status, _, err = run_doorcam("--source", path, "--headless", folder=tmp_path)
+    assert status == 1
+    one_line(err, "black.avi is black from the beginning to the end")
+
+
+def test_a_black_beginning_of_a_recording_is_none_of_its_faults(tmp_path):
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+    path = write_clip(tmp_path / "dark.avi", [np.zeros((480, 640, 3), np.uint8)] * 150 + list(visit_frames(30)))
+    status, out, err = run_doorcam("--source", path, "--headless", folder=tmp_path)
+    assert (status, err) == (0, "") and "visitor 1 returned" in out
+
+
+def test_a_picture_that_stands_still_for_long_is_no_frame_of_a_recording(capsys):
+    levels = list(range(50)) + [50] * 400 + list(range(51, 61)) + [70] * 80 + [80] + [90] * 300 + [91]
+    frames = [(np.full((32, 32, 3), level, np.uint8), number / 8.0) for number, level in enumerate(levels)]
+    lost = []
+    came = list(doorcam.without_stills(iter(frames), "clip.avi", lost.append))
+    assert [moment for _, moment in came] == [moment for _, moment in frames]
+    wait = int(8 * doorcam.PICTURE_STILL)
+    assert [number for number, (frame, _) in enumerate(came) if frame is None] \
+        == list(range(50 + wait, 450)) + list(range(541 + wait, 841))
+    assert lost == [50 / 8.0, 541 / 8.0]
+    assert capsys.readouterr().err.count("\n") == 1  # said once
+
+
+@pytest.mark.parametrize("still, stays", [(8, 11), (30, 3)])
+def test_a_visit_ends_where_a_recording_begins_to_stand_still(tmp_path, still, stays):
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+    frames = list(visit_frames(30))
+    path = write_clip(tmp_path / "still.avi", frames + frames[-1:] * (10 * still))
+    status, _, err = run_doorcam("--source", path, "--headless", "--log", "log.csv", folder=tmp_path)
+    assert status == 0
+    if stays < 5:
+        one_line(err, "still.avi stands still after 2s")
+    else:
+        assert err == ""
+    log = read_log(tmp_path / "log.csv")
+    assert [line["event"] for line in log] == ["returned", "left"]
+    assert float(log[-1]["seconds"]) == pytest.approx(stays, abs=1)
 
 
 def test_a_recording_of_odd_size_is_turned(tmp_path):

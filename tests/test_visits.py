@@ -139,6 +139,26 @@ def test_gaps_shorter_than_a_track_is_kept(gap, away, kinds):
     assert [kind for kind, _ in story.events] == kinds
 
 
+def test_what_was_seen_in_a_picture_that_was_none_was_not_seen(story):
+    story.show(ANNA, seconds=5)
+    story.show(ANNA, BEN, seconds=10)
+    story.door.lose(START + 3)
+    anna, ben = (story.book.visitors[number] for number in (1, 2))
+    assert anna.last_seen == START + 3 and ben.this_visit() == 0
+    assert {1, 2} <= story.book.changed  # and it is saved
+    story.nobody(GAP)
+    assert story.events[-2:] == [("left", 1), ("left", 2)]
+    assert story.told[-2].moment == START + 3 and story.told[-2].seconds == 3 - STEP
+
+
+def test_who_is_there_when_the_picture_is_back_has_not_left(story):
+    story.show(ANNA, seconds=20)
+    story.door.lose(START + 9)
+    story.arrive([ANNA], GAP - 12, seconds=3)
+    story.finish()
+    assert story.events == [("new", 1), ("left", 1)] and story.told[-1].seconds > GAP
+
+
 def test_two_people_have_their_own_visits(story):
     story.show(ANNA, seconds=5)
     story.show(ANNA, BEN, seconds=5)
