@@ -230,7 +230,7 @@ def test_dlib_looks_closer_where_something_moved(dlib_engine, portraits, index):
                       look_at(frame, whole=False, far=True, moved=moved)):
         assert dlib_engine.faces(not_asked) == []
     one, = dlib_engine.faces(look_at(frame, far=True, moved=moved))
-    assert 55 <= doorcam.box_width(one.box) <= 75 and doorcam.good_sighting(one)
+    assert 55 <= doorcam.box_width(one.box) <= 75 and doorcam.good_sighting(one, doorcam.DLIB)
     assert 290 < one.box[0] < one.box[2] < 410 and 690 < one.box[3] < one.box[1] < 810
     near, = dlib_engine.faces(look_at(canvas((portraits[index], 260, 320, 240))))
     assert doorcam.distance(one.encoding, near.encoding) < doorcam.tolerance_for(1) - doorcam.DLIB.surely_known

@@ -203,7 +203,8 @@ def test_two_entries_of_one_person_do_not_hide_each_other(metric):
 def test_a_decided_track_keeps_its_visitor(metric):
     """Somebody turns the head, and looks more like another visitor for a while."""
     book = book_of(person(0), aside(person(0), math.sqrt(metric.strangers)), metric=metric)
-    story, turned = Story(book), near(book, book.caution() - 2 * doorcam.DOUBT, 9)
+    story, far = Story(book), apart_for(book.caution() - 2 * doorcam.DOUBT, book)
+    turned = aside(person(0), min(far, 0.95 * metric.same_track), 9)  # farther: it would be another track
     story.show(face(person(0)), looks=doorcam.ENOUGH_SIGHTINGS)
     for turn in range(40):
         story.show(face(turned if turn % 4 == 0 else person(0)), looks=1)

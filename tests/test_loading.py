@@ -87,7 +87,8 @@ def test_who_quits_before_the_book_is_there_loses_nothing(monkeypatch, path):
 
 def test_who_is_to_be_forgotten_is_forgotten_as_soon_as_the_book_is_there(monkeypatch, path):
     disk = SlowDisk(monkeypatch, path, "--forget-after", "1")
-    disk.now = max(visitor.last_seen for visitor in doorcam.load_known_faces(EXAMPLE, doorcam.DLIB).visitors.values()) + 10 * 86400
+    before = doorcam.load_known_faces(EXAMPLE, doorcam.DLIB).visitors.values()
+    disk.now = max(visitor.last_seen for visitor in before) + 10 * 86400
     disk.show()
     disk.read_on()
     disk.show()

@@ -495,10 +495,10 @@ def test_nobody_of_a_crowd_is_lost_by_one_look(story):
 
 @pytest.mark.parametrize("count, encoded", [(1, False), (40, True)])
 def test_each_of_a_crowd_has_time_to_be_seen_often_enough(story, count, encoded):
-    """Each look at forty faces may take three seconds; one face that shows nothing for so long is let alone."""
+    """Each look at forty faces may take five seconds; one face that shows nothing for so long is let alone."""
     crowd = [face(person(number), x=70 + 125 * (number % 10), y=80 + 140 * (number // 10)) for number in range(count)]
-    for turn in range(4):
-        story.look(crowd, START + 3 * turn)
+    for turn in range(3):
+        story.look(crowd, START + 5 * turn)
     look = story.door.next_look(None, 1.0, story.now + 1.99)
     assert [encode for _, encode in look.regions] == [encoded] * count
 
