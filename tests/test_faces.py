@@ -233,7 +233,8 @@ def test_dlib_looks_closer_where_something_moved(dlib_engine, portraits, index):
     assert 55 <= doorcam.box_width(one.box) <= 75 and doorcam.good_sighting(one, doorcam.DLIB)
     assert 290 < one.box[0] < one.box[2] < 410 and 690 < one.box[3] < one.box[1] < 810
     near, = dlib_engine.faces(look_at(canvas((portraits[index], 260, 320, 240))))
-    assert doorcam.distance(one.encoding, near.encoding) < doorcam.tolerance_for(1) - doorcam.DLIB.surely_known
+    book = book_of(near.encoding, metric=doorcam.DLIB)
+    assert book.lookup_known_face(one.encoding)[0][0] > book.caution() + doorcam.DOUBT
     followed, = dlib_engine.faces(look_at(frame, whole=False, regions=[(one.box, True)]))
     assert doorcam.overlap(followed.box, one.box) > 0.6
 
