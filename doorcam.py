@@ -189,6 +189,7 @@ class Look(typing.NamedTuple):
     whole: bool                 # look for faces everywhere in the small picture
     regions: list               # (box, encode) of each face that is followed: look near it, encode it or not
     far: bool = False           # look everywhere for faces that are too small for the small picture
+    visitor: object = None      # the number of the visitor whose stored picture the frame is (see EncodeAnew)
 
 
 class Event(typing.NamedTuple):
@@ -1825,7 +1826,7 @@ class EncodeAnew:
     def __init__(self, book):
         self.book = book
         self._all = [visitor for visitor in book.visitors.values() if visitor.engine != book.metric.engine]
-        self._left, self._asked = [visitor for visitor in self._all if visitor.jpeg is not None], None
+        self._left = [visitor for visitor in self._all if visitor.jpeg is not None]
         self._told = not self._all
 
     def goes_on(self):
@@ -1838,20 +1839,20 @@ class EncodeAnew:
     def step(self, recognizer, wait=False):
         """Takes the answer for one picture and asks for the next one; after the last one says what came of it."""
         answer = recognizer.answer(wait)
-        if answer and self._asked is not None:
-            self._take(answer[1])
-        if answer or wait or recognizer.idle():  # without an answer: what was asked has ended the recognition process
-            self._asked = self._left.pop() if self._left else None
-            if self._asked is None:
+        if answer:
+            self._take(*answer)
+        if wait or recognizer.idle():
+            visitor = self._left.pop() if self._left else None
+            if visitor is None:
                 self._told = True
                 return self._say()
-            picture = picture_of(self._asked)
-            recognizer.offer(Look(picture, 0.0, 1.0, True, [(picture_face(picture), True)]))
+            picture = picture_of(visitor)
+            recognizer.offer(Look(picture, 0.0, 1.0, True, [(picture_face(picture), True)], visitor=visitor.number))
 
-    def _take(self, faces):
-        visitor = self._asked
+    def _take(self, look, faces):
+        visitor = self.book.visitors.get(look.visitor)  # None: it was forgotten meanwhile
         faces = [face for face in faces if face.encoding is not None and np.all(np.isfinite(face.encoding))]
-        if faces and self.book.visitors.get(visitor.number) is visitor:
+        if faces and visitor:
             self.book.encoded_anew(visitor, max(faces, key=lambda face: box_width(face.box)).encoding)
 
     def _say(self):
@@ -3591,13 +3592,12 @@ class Watch:
             self.forget_when_due(now)
             if frame is not None and self.mask:
                 frame = self.mask.apply(frame)
+            events = self.find_faces(frame, now)
             if frame is None:
-                goes_on, events = self.show_old_frame(now), []
+                goes_on = self.show_old_frame(now)
             else:
-                events = self.find_faces(frame, now)
                 self.stats.frame()
-                goes_on = self.show(frame, self.door.marks(now), self.door.at_door(now),
-                                    self.loading.notice() if self.loading else self.anew.notice())
+                goes_on = self.show(frame, self.door.marks(now), self.door.at_door(now), self.notice())
                 self.shown, self.shown_at = frame, now
             events += self.door.end_tracks(now) + self.door.end_visits(now)
             self.tell(events)
@@ -3613,22 +3613,34 @@ class Watch:
             self.begin(loading.result())
 
     def find_faces(self, frame, now):
-        """Follows the faces into this frame, asks for the look that is due, takes what a look has found."""
+        """Follows the faces into this frame (None: no new one came), takes what a look has found, asks for the next
+        look that is due. An answer counts for the moment of its look, whenever it comes."""
         if self.loading:
             return []
         while self.anew.goes_on() and not self.stop.asked:  # first everybody must be known to this engine
             self.anew.step(self.recognizer, self.sync)
             if not self.sync:
                 return []
+        if frame is None:
+            return self.take_answer()
         scale = self.options.scale or default_scale(frame)
         scale *= frame.shape[1] / min(float(frame.shape[1]), LOOK_WIDTH)
         frame = at_most(frame, LOOK_WIDTH)
         self.door.follow(small_grey(frame, scale), scale, now)
+        events = self.take_answer()
         look = self.door.next_look(frame, scale, now) if self.sync or self.recognizer.idle() else None
         if look:
             self.recognizer.offer(look)
-        answer = self.recognizer.answer(wait=self.sync)
-        return self.door.recognize(answer[0], answer[1], now) if answer else []
+        return events + (self.take_answer(wait=True) if self.sync else [])
+
+    def take_answer(self, wait=False):
+        """The Events that follow from what the recognition process has found."""
+        answer = self.recognizer.answer(wait)
+        return self.door.recognize(answer[0], answer[1], answer[0].moment) if answer else []
+
+    def notice(self):
+        """What the window says besides what it shows, None for nothing."""
+        return self.recognizer.notice() or (self.loading or self.anew).notice()
 
     def show(self, frame, marks, visitors, notice=None):
         """Draws on the frame, reduced to the size in which it is shown, and shows it; False once the user has quit.
@@ -3690,7 +3702,7 @@ class Watch:
             return self.window.poll()
         lost = silent > CAMERA_LOST
         return self.show(self.shown, [] if lost else self.door.marks(now), self.door.at_door(now),
-                         "No picture since " + duration(silent) if lost else None)
+                         "No picture since " + duration(silent) if lost else self.notice())
 
     def tell(self, events):
         """Writes down what happened and says it, but for visitors to be ignored."""
