@@ -1884,6 +1884,7 @@ class Door:
         self._fixed_tolerance = tolerance
         self._motion, self._grey, self._grey_of_look, self._scale = Motion(), None, None, 1.0
         self._looked, self._looked_whole, self._looked_far, self._empty_looks = -math.inf, -math.inf, -math.inf, 0
+        self.looked_at = self._answered = -math.inf  # moments of the newest look and of the newest that was answered
         self.broken_encodings = 0               # NaN or infinite: a known fault of dlib on the Jetson Nano
 
     def tolerance(self):
@@ -1914,7 +1915,7 @@ class Door:
             return None
         whole = (not self.tracks or not 0 <= now - self._looked_whole < WHOLE_PERIOD
                  or any(track.missed for track in self.tracks))
-        self._looked, self._grey_of_look = now, self._grey
+        self._looked, self.looked_at, self._grey_of_look = now, now, self._grey
         far_period = self.metric.far_period * (2 if self.tracks else 1)
         far = bool(far_period) and not 0 <= now - self._looked_far < far_period
         if whole:
@@ -1949,11 +1950,12 @@ class Door:
     # -- recognizing
 
     def recognize(self, look, faces, now):
-        """Takes the Faces found in a Look; returns the Events that follow."""
+        """Takes the Faces found in a Look that was made at `now`; returns the Events that follow."""
         events = self.end_tracks(now)  # the machine may have slept since
         faces = self._bring_up_to_date(look, [self._checked(face) for face in faces])
         self._empty_looks = 0 if faces or self.tracks else self._empty_looks + 1
         matched = match_faces(self.tracks, faces, now)
+        self._answered = now
         for track in self.tracks:
             track.missed += 1
         for index, face in enumerate(faces):
@@ -2075,8 +2077,8 @@ class Door:
 
     def _is_over(self, track, now):
         """Whether a track has ended: looks without it for TRACK_LOST. A look that is slow ends nobody's stay."""
-        away = now - track.seen
-        return (track.missed and away >= TRACK_LOST) or not -CLOCK_JUMP < away < self.gap
+        lost = track.missed and self._answered - track.seen >= TRACK_LOST
+        return lost or not -CLOCK_JUMP < now - track.seen < self.gap
 
     def _learn_from(self, track):
         """What an ended track taught about its visitor: one more encoding; perhaps that two entries are one.
@@ -2137,6 +2139,8 @@ class Door:
             track.seen += seconds
             track.encoded += seconds
         self._motion.moved += seconds
+        self.looked_at += seconds
+        self._answered += seconds
         self._looked, self._looked_whole, self._looked_far = -math.inf, -math.inf, -math.inf
 
     # -- what to show
@@ -3636,7 +3640,7 @@ class Watch:
     def take_answer(self, wait=False):
         """The Events that follow from what the recognition process has found."""
         answer = self.recognizer.answer(wait)
-        return self.door.recognize(answer[0], answer[1], answer[0].moment) if answer else []
+        return self.door.recognize(answer[0], answer[1], self.door.looked_at) if answer else []
 
     def notice(self):
         """What the window says besides what it shows, None for nothing."""

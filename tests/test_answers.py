@@ -20,7 +20,7 @@ class SlowRecognition:
     description, answers = "slow", 0
 
     def __init__(self, faces_at, delay):
-        self.faces_at, self.delay, self.look, self.now = faces_at, delay, None, START
+        self.faces_at, self.delay, self.look, self.kept, self.now = faces_at, delay, None, None, START
 
     def idle(self):
         return self.look is None or self.now >= self.look.moment + self.delay
@@ -36,23 +36,24 @@ class SlowRecognition:
         self.look = None if look is self.look else self.look
         return look, self.faces_at(look.moment)
 
-    kept = None
-
     def notice(self):
         return None
 
 
 @pytest.fixture
 def watch(monkeypatch, tmp_path):
-    """watch(faces_at, delay): a Watch of a live camera, whose frames come from the test."""
+    """watch(faces_at, delay): a Watch of a live camera, whose frames come from the test, with an empty book."""
+    made = []
+
     def make(faces_at, delay):
         recognition = SlowRecognition(faces_at, delay)
         monkeypatch.setattr(doorcam, "Recognizer", lambda *_, **__: recognition)
         options = doorcam.make_parser().parse_args(
-            ["--headless", "--source", "rtsp://127.0.0.1:1/", "--faces", str(tmp_path / "known_faces.dat")])
+            ["--headless", "--source", "rtsp://127.0.0.1:1/", "--faces", str(tmp_path / ("%d.dat" % len(made)))])
         one = doorcam.Watch(options, types.SimpleNamespace(asked=False))
         if one.loading:
             one.loading.result()
+        made.append(one)
         one.events = []
         monkeypatch.setattr(one, "tell", one.events.extend)
         one.camera = types.SimpleNamespace(silent=lambda: 0.0)
@@ -120,3 +121,34 @@ def test_boxes_stay_with_a_moving_face_though_looks_take_long(watch):
         shown(one, [(moving_frame(now), now)])
         apart += [abs((box[1] + box[3]) / 2.0 - middle_at(now)) for box, _, _ in one.door.marks(now)]
     assert len(apart) > 100 and np.max(apart) < 30, apart
+
+
+@pytest.mark.parametrize("seconds", [8 * 365 * 86400.0, 3600.0, 5.0, -3600.0])
+def test_the_clock_is_set_while_a_look_is_under_way(watch, seconds):
+    """As at each start of a machine without a clock of its own: the answer is one of a moment ago, not of years."""
+    one = watch(lambda moment: [face(person(0))], 0.3)
+    shown(one, [(PLAIN, now) for now in steps(0, 4)])
+    look, (track,) = one.recognizer.look, one.door.tracks
+    assert look.moment > START + 3.5
+    one.door.shift(seconds)
+    one.recognizer.look, one.recognizer.kept = look._replace(moment=look.moment + seconds), None  # the test's own clock
+    late, one.recognizer.answer = one.recognizer.answer, lambda wait=False: unshifted(late(wait), seconds)
+    shown(one, [(PLAIN, now + seconds) for now in steps(4, 4.5)])
+    assert [event.kind for event in one.events] == ["new"] and one.door.tracks == [track]
+    visitor, = one.book.visitors.values()
+    assert START + seconds + 3 < visitor.last_seen < START + seconds + 5 and 3 < visitor.this_visit() < 5
+
+
+def unshifted(answer, seconds):
+    """The answer with its look as it was made, before the clock was set."""
+    return answer and (answer[0]._replace(moment=answer[0].moment - seconds), answer[1])
+
+
+def test_slow_looks_end_nobody_s_stay(watch):
+    """One look of 1.5 s in which a face is missed is less than TRACK_LOST without it."""
+    faces = [[face(person(0))]] * 4 + [[]] + [[face(person(0))]] * 2
+    one, tracks = watch(lambda moment: faces.pop(0) if faces else [face(person(0))], 1.5), []
+    for now in steps(0, 14):
+        shown(one, [(PLAIN, now)])
+        tracks += [track for track in one.door.tracks if track not in tracks]
+    assert len(tracks) == 1 and not faces
