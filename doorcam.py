@@ -1364,10 +1364,10 @@ class Recognizer:
         self._failures += 1
 
     def close(self):
-        """Ends the process, and with it the look that it was asked for."""
+        """Ends the process, and with it the look that it was asked for; no other one is started."""
         if self._child is not None:
             self._child.close()
-        self._child, self._ready, self._asked = None, False, None
+        self._child, self._ready, self._start_at, self._asked = None, False, math.inf, None
 
 
 # ------------------------------------------------------------------------------------------------------ tracks
