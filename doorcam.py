@@ -792,6 +792,8 @@ def draw_demo_person(frame, portrait, since, left):
 
 # -------------------------------------------------------------------------------------------- child processes
 
+# The process of a Child loads this file as a module, by its path and with its parent's paths: so it is the same one
+# through a link, and functions of other modules are found. Its parent says what has gone wrong, not it.
 CHILD_PROGRAM = """import sys
 sys.path[:], sys.excepthook = sys.argv[5:], lambda *_: None
 from importlib import machinery, util
@@ -857,7 +859,7 @@ def memory_file():
 
 class Child:
     """A process that runs work(line, *arguments), a function of this file or of another module: it is asked, and
-    answers in time, or is killed. Signals of the terminal are not for it, and it ends with its parent."""
+    answers in time, or is killed. Signals of the terminal are not for it, and it ends with the thread that made it."""
 
     def __init__(self, seconds, work, *arguments):
         """seconds: in which it must say something for the first time, as if it had been asked. What keeps it from
