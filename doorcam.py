@@ -46,7 +46,7 @@ import importlib.util
 import io
 import json
 import math
-import multiprocessing
+import mmap
 import os
 import pickle
 import queue
@@ -55,6 +55,7 @@ import resource
 import select
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -152,7 +153,6 @@ STILL_SECONDS = 2.0           # suspected of not converting its pictures
 CAMERA_STALLED = 12.0         # s without a frame after which a read that does not return is given up
 CAMERA_TIMEOUT = 8000         # ms after which opening or reading a network camera fails, where OpenCV can do that
 PIPELINE_TIMEOUT = 5.0        # s without a frame after which a GStreamer pipeline is ended and opened again
-LARGEST_FRAME = 3840 * 2160 * 3           # bytes of a frame of a GStreamer pipeline
 HUNG_READERS = 5              # reads that never return, and their threads, that are put up with
 V4L_FOLDER = "/sys/class/video4linux"     # where the kernel lists cameras
 LOOK_WIDTH = 1920             # pixels; a wider frame is reduced to that before faces are looked for
@@ -197,6 +197,7 @@ class Look(typing.NamedTuple):
     regions: list               # (box, encode) of each face that is followed: look near it, encode it or not
     far: bool = False           # look for faces that are too small for the small picture, where the engine can
     moved: tuple = None         # the box of what moved lately, None where nothing did
+    visitor: object = None      # the number of the visitor whose stored picture the frame is (see EncodeAnew)
 
 
 class Event(typing.NamedTuple):
@@ -401,23 +402,17 @@ def missing_gstreamer_elements(pipeline):
     return [name for name in names if not gst.gst_element_factory_find(name.encode())]
 
 
-def capture_in_child(pipe, shared, pipeline, parent):
-    """The process of a pipeline: sends whether it could be opened; puts a frame into `shared` whenever asked for one
-    and sends its shape, None when there is no more."""
-    begin_child(parent)
+def capture_in_child(line, pipeline):
+    """The process of a pipeline: says whether it could be opened, then answers whoever asks with its next frame."""
     capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
-    place = np.frombuffer(shared, np.uint8)
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        pipe.send(capture.isOpened())
-        while pipe.recv():
+    try:
+        line.send(capture.isOpened())
+        while True:
+            line.receive()
             good, frame = capture.read()
-            if good:
-                frame = to_bgr(frame)
-                if frame.size > place.size:
-                    frame = shrink(frame, 0.99 * math.sqrt(place.size / float(frame.size)))
-                place[:frame.size] = frame.reshape(-1)
-            pipe.send(frame.shape if good else None)
-    capture.release()
+            line.send(good, to_bgr(frame) if good else None)
+    finally:
+        capture.release()
 
 
 class PipelineCapture:
@@ -428,38 +423,27 @@ class PipelineCapture:
     """
 
     def __init__(self, pipeline):
-        context = multiprocessing.get_context("spawn")
-        shared = context.RawArray("B", LARGEST_FRAME)
-        self._frames = np.frombuffer(shared, np.uint8)
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=capture_in_child, args=(theirs, shared, pipeline, os.getpid()),
-                                        daemon=True)
-        start_undisturbed(self._process)
-        theirs.close()
-        self._opened = bool(self._answer(CAMERA_STALLED))
+        self._child = Child(CAMERA_STALLED, capture_in_child, pipeline)
+        self._opened = self._answer()[0]
 
-    def _answer(self, seconds):
-        """The process's next message; None, too, if it ends or does not answer in time."""
+    def _answer(self):
+        """(good, frame); (False, None), too, if the process ends or does not answer in time."""
         try:
-            return self._pipe.recv() if self._pipe.poll(seconds) else None
-        except (EOFError, OSError):
-            return None
+            return self._child.answer()
+        except OSError:
+            return False, None
 
     def isOpened(self):
         return self._opened
 
     def read(self):
         """(True, frame), or (False, None) when the pipeline has ended or stalls."""
-        with contextlib.suppress(OSError):
-            self._pipe.send(True)
-        shape = self._answer(PIPELINE_TIMEOUT)
-        return (False, None) if shape is None else (True, self._frames[:np.prod(shape)].reshape(shape).copy())
+        self._child.ask(None, PIPELINE_TIMEOUT)
+        good, frame = self._answer()
+        return good, frame.copy() if good else None
 
     def release(self):
-        self._pipe.close()  # it ends then, if it can
-        self._process.join(1.0)
-        kill(self._process)
-        self._process.join()
+        self._child.close(patience=1.0)
 
 
 def check_gstreamer(source, pipeline):
@@ -960,6 +944,156 @@ def draw_demo_person(frame, portrait, since, left):
     place[:] = (face * mask + place * (1 - mask)).astype(np.uint8)
 
 
+# -------------------------------------------------------------------------------------------- child processes
+
+# The process of a Child loads this file as a module, by its path and with its parent's paths: so it is the same one
+# through a link, and functions of other modules are found. Its parent says what has gone wrong, not it.
+CHILD_PROGRAM = """import sys
+sys.path[:], sys.excepthook = sys.argv[5:], lambda *_: None
+from importlib import machinery, util
+spec = util.spec_from_loader("doorcam", machinery.SourceFileLoader("doorcam", sys.argv[1]))
+doorcam = sys.modules["doorcam"] = sys.modules["__main__"] = util.module_from_spec(spec)
+spec.loader.exec_module(doorcam)
+doorcam.run_child(*map(int, sys.argv[2:5]))"""
+
+
+class Line:
+    """One end of what doorcam and a child process say to each other, in turns.
+
+    A message and its frame lie in memory that both have, at the same place for both ways; through a socket one tells
+    the other how long the message is. So neither ever waits for the other to take something.
+    """
+
+    def __init__(self, end, file):
+        """end: a socket; file: the descriptor of the memory, which grows as is needed."""
+        self._socket, self._file, self._memory = end, file, b""
+
+    def _reach(self, size):
+        """The memory, at least so many bytes."""
+        if len(self._memory) < size:
+            size += -size % (1 << 20)  # seldom more than once
+            os.posix_fallocate(self._file, 0, size)  # OSError where that is too much: to write there would be SIGBUS
+            self._memory = mmap.mmap(self._file, size)
+        return memoryview(self._memory)
+
+    def _frame(self, start, shape):
+        """The frame that begins there, not copied."""
+        size = shape[0] * shape[1] * shape[2]
+        return np.frombuffer(self._reach(start + size), np.uint8, size, start).reshape(shape)
+
+    def send(self, message, frame=None):
+        """Sends a message and perhaps a frame. ConnectionError if the other side has gone."""
+        data = pickle.dumps((message, None if frame is None else frame.shape), 4)
+        self._reach(len(data))[:len(data)] = data
+        if frame is not None:
+            self._frame(len(data), frame.shape)[:] = frame
+        self._socket.sendall(len(data).to_bytes(8, "little"))
+
+    def receive(self, seconds=None):
+        """(message, frame), the frame valid until the next send(); None after so many seconds without a message.
+        ConnectionError if the other side has gone."""
+        self._socket.settimeout(seconds)
+        try:
+            size = int.from_bytes(self._socket.recv(8), "little")
+        except (socket.timeout, BlockingIOError):
+            return None
+        if not size:
+            raise ConnectionResetError("ended")
+        message, shape = pickle.loads(self._reach(size)[:size])
+        return message, shape and self._frame(size, shape)
+
+
+def memory_file():
+    """A new file without a name, in memory, if need be on the disk. /dev/shm may be tiny: the kernel has other room."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # not every kernel and C library gives it
+        make = getattr(os, "memfd_create", None) or ctypes.CDLL(None).memfd_create  # Python 3.8; before
+        return open(make(b"doorcam", 1), "r+b", 0)  # 1: MFD_CLOEXEC
+    return tempfile.TemporaryFile(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None, buffering=0)
+
+
+class Child:
+    """A process that runs work(line, *arguments), a function of this file or of another module: it is asked, and
+    answers in time, or is killed. Signals of the terminal are not for it, and it ends with the thread that made it."""
+
+    def __init__(self, seconds, work, *arguments):
+        """seconds: in which it must say something for the first time, as if it had been asked. What keeps it from
+        being started (no memory, no handles) is raised."""
+        sys.modules.setdefault("doorcam", sys.modules[__name__])  # the child calls this file so
+        with contextlib.ExitStack() as undo:
+            self._file = undo.enter_context(memory_file())
+            self._socket, theirs = (undo.enter_context(end) for end in socket.socketpair())
+            self._line = Line(self._socket, self._file.fileno())
+            self._process = start_child(theirs.fileno(), self._file.fileno())
+            theirs.close()
+            self.ask((work, arguments), seconds)
+            undo.pop_all()
+
+    def ask(self, message, seconds, frame=None):
+        """Asks for something that is to be answered within so many seconds."""
+        self._seconds, self._until = seconds, time.monotonic() + seconds
+        with contextlib.suppress(ConnectionError):  # answer() tells of it
+            self._line.send(message, frame)
+
+    def answer(self, seconds=math.inf):
+        """(message, frame) of what was asked for, the frame valid until the next is asked for; None if that takes
+        longer than so many seconds. If there will be none, OSError, or the DoorcamError that the process met."""
+        left = max(0.0, self._until - time.monotonic())
+        try:
+            answer = self._line.receive(min(seconds, left))
+        except ConnectionError:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(1.0)
+            status = self._process.returncode or 0
+            raise OSError("killed by signal %d" % -status if status < 0 else "status %d" % status)
+        if answer is None and left <= seconds:
+            self._process.kill()
+            raise OSError("it did not answer for %g s" % self._seconds)
+        if answer is not None:
+            self._until = math.inf
+            if isinstance(answer[0], Exception):
+                raise answer[0]
+        return answer
+
+    def close(self, patience=0.0):
+        """Ends the process: what it does may take so many seconds more."""
+        self._socket.close()
+        self._file.close()
+        for seconds in (patience, 2.0):  # one that hangs in a driver does not even die
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._process.wait(seconds)
+            self._process.kill()
+
+
+def start_child(*files):
+    """Starts the process of a Child, which gets these descriptors. Ctrl-C and a hang-up, which a terminal sends to all
+    processes of a program, wait until it ignores them."""
+    command = [sys.executable, "-c", CHILD_PROGRAM, os.path.abspath(__file__), str(os.getpid())]
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
+    try:
+        return subprocess.Popen(command + [str(file) for file in files] + sys.path, stdin=subprocess.DEVNULL,
+                                pass_fds=files)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def run_child(parent, end, file):
+    """What the process of a Child does: the work that it is given first, until its parent closes the line or dies."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG, the end of a parent killed by SIGKILL, too
+    if os.getppid() != parent:
+        return  # it died before
+    line = Line(socket.socket(fileno=end), file)
+    with contextlib.suppress(ConnectionError):
+        try:
+            (work, arguments), _ = line.receive()
+            work(line, *arguments)
+        except Exception as error:  # dlib, CUDA and drivers raise what they like
+            line.send(error if isinstance(error, (OSError, DoorcamError)) else OSError(
+                "%s: %s" % (type(error).__name__, why(error))))
+
+
 # ------------------------------------------------------------------------------------------------------- faces
 
 NEAR_MARGIN = 0.7             # of a followed face's width, looked at on each side of it
@@ -1267,21 +1401,6 @@ def sharpness(picture):
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())
 
 
-def begin_child(parent):
-    """What a child process does first: signals of the terminal are for its parent, and when that dies it ends."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    die_with_parent(parent)
-
-
-def die_with_parent(parent):
-    """Has the kernel end this process when the process `parent` dies, also by SIGKILL."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(1)
-
-
 def return_large_blocks():
     """Has the C library return large blocks at once: dlib's buffers would keep 150 MB occupied between two looks."""
     with contextlib.suppress(OSError, AttributeError):  # not every C library has it
@@ -1296,204 +1415,110 @@ def return_free_memory():
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def send_frame(pipe, frame):
-    """Writes a frame, whose shape the other side knows, to a multiprocessing connection."""
-    left = memoryview(np.ascontiguousarray(frame)).cast("B")
-    while left:
-        left = left[os.write(pipe.fileno(), left):]
-
-
-def receive_frame(pipe, shape):
-    """The frame of send_frame, uint8; EOFError if the other side has gone. recv_bytes() takes five times as long."""
-    frame = np.empty(shape, np.uint8)
-    left = memoryview(frame).cast("B")
-    while left:
-        count = os.readv(pipe.fileno(), [left])
-        if not count:
-            raise EOFError
-        left = left[count:]
-    return frame
-
-
-def recognize_in_child(pipe, make_engine, parent):
-    """The recognition process: answers each Look that comes through the pipe with its Faces, until the pipe ends."""
-    begin_child(parent)
+def recognize_in_child(line, make_engine):
+    """The recognition process: says which engine it has, then answers each Look with its Faces."""
     return_large_blocks()
     cv2.setNumThreads(1)
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        try:
-            engine = make_engine()
-        except DoorcamError as error:
-            return pipe.send(error)
-        return_free_memory()
-        pipe.send(engine.description)
-        while True:
-            try:
-                look, shape = pipe.recv()
-                frame = receive_frame(pipe, shape)
-                answer = engine.faces(look._replace(frame=frame))
-            except EOFError:
-                return
-            except Exception as error:  # dlib and CUDA raise what they like; the parent starts this process again
-                answer = OSError("%s: %s" % (type(error).__name__, why(error)))
-            pipe.send(answer)
+    engine = make_engine()
+    return_free_memory()
+    line.send(engine.description)
+    while True:
+        look, frame = line.receive()
+        line.send(engine.faces(look._replace(frame=frame)))
 
 
 class Recognizer:
-    """Owns the recognition process: gives it the newest Look, takes its Faces, starts it again when it dies or hangs.
+    """Owns the recognition process: gives it a Look, takes its Faces, starts it again when it dies or hangs.
 
-    A thread of its own waits for the process, so that offer() and answer() never do (except answer(wait=True)).
+    Nothing waits here but answer(wait=True): the others do what can be done now, and are called again and again.
     """
 
     def __init__(self, make_engine=DlibEngine, stop=None, target=recognize_in_child, hung=CHILD_HUNG, tries=None):
         self._make_engine, self._stop, self._target, self._hung, self._tries = make_engine, stop, target, hung, tries
-        self._changed = threading.Condition()
-        self._look, self._busy, self._answer, self._closed = None, None, None, False
-        self._process, self._pipe = None, None
+        self._child, self._ready, self._start_at = None, False, -math.inf   # ready: it has said which engine it has
+        self._look, self._asked, self._answer = None, None, None  # the Look that waits, that it looks at; (Look, Faces)
+        self._failures, self._failed, self._trouble = 0, 0.0, ""  # since the last answer; when and why the first was
         self.description, self.error, self.answers = None, None, 0
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._go_on()
 
     def offer(self, look):
         """Hands over a Look; an older one that has not been sent yet is dropped."""
-        with self._changed:
-            self._look = look
-            self._changed.notify_all()
+        self._look = look
+        self._go_on()
 
     def idle(self):
-        """Whether a Look offered now would be looked at at once."""
-        self._kill_if_hung()
-        with self._changed:
-            return self._look is None and self._busy is None and self.description is not None
+        """Whether every answer was taken, and a Look offered now would be looked at at once."""
+        self._go_on()
+        return self._ready and self._at_rest() and self._answer is None
 
     def answer(self, wait=False):
         """(Look, Faces) of the last look that was answered, each once; None if there is none. DoorcamError if the
         process cannot work at all."""
-        with self._changed:
-            while True:
-                if self.error:
-                    raise self.error
-                answer, self._answer = self._answer, None
-                if answer or not wait or (self._look is None and self._busy is None):
-                    return answer
-                if self._stop is not None and self._stop.asked:
-                    return None
-                self._changed.wait(0.1)
-                self._kill_if_hung()
+        while True:
+            self._go_on(0.1 if wait and not self._at_rest() else 0.0)
+            if self.error:
+                raise self.error
+            answer, self._answer = self._answer, None
+            if answer or not wait or self._at_rest() or self._stopped():
+                return answer
 
-    def _run(self):
-        failures = 0
-        while not self._closed:
-            try:
-                self._start()
-                while not self._closed:
-                    if self._serve():
-                        failures = 0
-            except DoorcamError as error:
-                return self._fail(error)
-            except Exception as error:  # the pipe broke, or what came through it: the process is of no use any more
-                self._stop_process()
-                if failures == self._tries:
-                    return self._fail(DoorcamError("the recognition process fails again and again: %s" % why(error)))
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closed, CHILD_PAUSES[min(failures, len(CHILD_PAUSES) - 1)])
-                if self._closed or (self._stop is not None and self._stop.asked):  # what ends doorcam ended it, too
-                    return
-                if failures == 0:
-                    say("the recognition process ended (%s) and is started again"
-                        % ("killed" if isinstance(error, EOFError) else why(error)))
-                failures += 1
+    def notice(self):
+        """What the window says while nobody can be recognised, else None."""
+        down = time.monotonic() - self._failed if self._failures else 0.0
+        return "Recognition is down since %s, trying again" % duration(down) if down >= 1.0 else None
+
+    def _at_rest(self):
+        return self._look is None and self._asked is None
+
+    def _stopped(self):
+        return self._stop is not None and self._stop.asked
+
+    def _go_on(self, wait=0.0):
+        """Starts the process where that is due, has it look at the Look that waits, takes what it says."""
+        try:
+            if self._child is None:
+                if self.error or self._stopped() or time.monotonic() < self._start_at:
+                    return time.sleep(wait)
+                if self._failures == 1:
+                    say("the recognition process ended (%s) and is started again" % self._trouble)
+                self._child = Child(CHILD_START, self._target, self._make_engine)
+            if self._ready and self._asked is None and self._look is not None:
+                self._asked, self._look = self._look, None
+                self._child.ask(self._asked._replace(frame=None), self._hung, self._asked.frame)
+            said = self._child.answer(wait)
+            if said is not None:
+                self._take(said[0])
+        except DoorcamError as error:
+            self.error = error
+            self.close()
+        except Exception as error:  # no memory, no handles, a process that is of no use any more: whatever it is
+            self._fail(error)
+
+    def _take(self, said):
+        if not self._ready:
+            self._ready, self.description = True, said
+            return
+        self._answer, self._asked = (self._asked, said), None
+        self.answers += 1
+        if self._failures > 1:
+            say("recognition is back")
+        self._failures = 0
 
     def _fail(self, error):
-        with self._changed:
-            self.error = error
-            self._changed.notify_all()
-
-    def _start(self):
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=self._target, args=(theirs, self._make_engine, os.getpid()), daemon=True)
-        start_undisturbed(self._process)
-        theirs.close()
-        greeting = self._receive(CHILD_START)
-        with self._changed:
-            self.description = greeting
-            self._changed.notify_all()
-
-    def _receive(self, timeout):
-        if not self._pipe.poll(timeout):
-            raise OSError("it did not answer for %d s" % timeout)
-        answer = self._pipe.recv()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def _serve(self):
-        """Sends the newest Look and waits for its Faces; True if there was one."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._look or self._closed, 1.0)
-            if self._look is None or self._closed:
-                if not self._process.is_alive():
-                    raise OSError("killed")
-                return False
-            look, self._look = self._look, None
-            self._busy = time.monotonic()
-        faces = None
-        try:
-            self._pipe.send((look._replace(frame=None), look.frame.shape))
-            send_frame(self._pipe, look.frame)
-            faces = self._receive(self._hung)
-        finally:
-            with self._changed:
-                self._busy = None
-                if faces is not None:
-                    self._answer = (look, faces)
-                    self.answers += 1
-                self._changed.notify_all()
-        return True
-
-    def _kill_if_hung(self):
-        """Kills a process that does not even take its Look, so that the thread, which waits for it, goes on."""
-        busy, process = self._busy, self._process
-        if busy is not None and process is not None and time.monotonic() - busy > self._hung + 1:
-            kill(process)
-
-    def _stop_process(self):
-        if self._pipe is not None:
-            self._pipe.close()
-        if self._process is not None:
-            kill(self._process)
-            self._process.join()
+        self.close()
+        if self._failures == self._tries:
+            self.error = DoorcamError("the recognition process fails again and again: %s" % why(error))
+        now = time.monotonic()
+        if not self._failures:
+            self._failed, self._trouble = now, why(error)
+        self._start_at = now + CHILD_PAUSES[min(self._failures, len(CHILD_PAUSES) - 1)]
+        self._failures += 1
 
     def close(self):
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        if self._process is not None:
-            kill(self._process)
-        self._thread.join(5.0)
-        self._stop_process()
-
-
-def start_undisturbed(process):
-    """Starts a process in which Ctrl-C and a hang-up, which a terminal sends to all processes of a program, wait until
-    it ignores them: before that each would end it with a traceback of what it was just importing."""
-    try:
-        from multiprocessing import resource_tracker
-    except ImportError:  # its name before Python 3.8
-        from multiprocessing import semaphore_tracker as resource_tracker
-    resource_tracker.ensure_running()  # it is started at the first need, and then lets the signals through again
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
-def kill(process):
-    """SIGKILL to a multiprocessing.Process (Python 3.6 has no Process.kill)."""
-    with contextlib.suppress(OSError, TypeError):
-        os.kill(process.pid, signal.SIGKILL)
+        """Ends the process, and with it the look that it was asked for; no other one is started."""
+        if self._child is not None:
+            self._child.close()
+        self._child, self._ready, self._start_at, self._asked = None, False, math.inf, None
 
 
 # ------------------------------------------------------------------------------------------------------ tracks
@@ -2046,7 +2071,7 @@ class EncodeAnew:
     def __init__(self, book):
         self.book = book
         self._all = [visitor for visitor in book.visitors.values() if visitor.engine != book.metric.engine]
-        self._left, self._asked = [visitor for visitor in self._all if visitor.jpeg is not None], None
+        self._left = [visitor for visitor in self._all if visitor.jpeg is not None]
         self._told = not self._all
 
     def goes_on(self):
@@ -2059,20 +2084,20 @@ class EncodeAnew:
     def step(self, recognizer, wait=False):
         """Takes the answer for one picture and asks for the next one; after the last one says what came of it."""
         answer = recognizer.answer(wait)
-        if answer and self._asked is not None:
-            self._take(answer[1])
-        if answer or wait or recognizer.idle():  # without an answer: what was asked has ended the recognition process
-            self._asked = self._left.pop() if self._left else None
-            if self._asked is None:
+        if answer:
+            self._take(*answer)
+        if wait or recognizer.idle():
+            visitor = self._left.pop() if self._left else None
+            if visitor is None:
                 self._told = True
                 return self._say()
-            picture = picture_of(self._asked)
-            recognizer.offer(Look(picture, 0.0, 1.0, True, [(picture_face(picture), True)]))
+            picture = picture_of(visitor)
+            recognizer.offer(Look(picture, 0.0, 1.0, True, [(picture_face(picture), True)], visitor=visitor.number))
 
-    def _take(self, faces):
-        visitor = self._asked
+    def _take(self, look, faces):
+        visitor = self.book.visitors.get(look.visitor)  # None: it was forgotten meanwhile
         faces = [face for face in faces if face.encoding is not None and np.all(np.isfinite(face.encoding))]
-        if faces and self.book.visitors.get(visitor.number) is visitor:
+        if faces and visitor:
             self.book.encoded_anew(visitor, max(faces, key=lambda face: box_width(face.box)).encoding)
 
     def _say(self):
@@ -2105,6 +2130,8 @@ class Door:
         self.met = {}                           # number: Visitor seen in this run, whose times are of this run's clock
         self._motion, self._grey, self._grey_of_look, self._scale = Motion(), None, None, 1.0
         self._looked, self._looked_whole, self._looked_far, self._empty_looks = -math.inf, -math.inf, -math.inf, 0
+        self.looked_at = None                   # moment of the newest look, None if what it finds counts for nothing
+        self._answered = -math.inf              # moment of the newest look that was answered
         self.broken_encodings = 0               # NaN or infinite: a known fault of dlib on the Jetson Nano
 
     # -- following
@@ -2132,7 +2159,7 @@ class Door:
             return None
         whole = (not self.tracks or not 0 <= now - self._looked_whole < WHOLE_PERIOD
                  or any(track.missed for track in self.tracks))
-        self._looked, self._grey_of_look = now, self._grey
+        self._looked, self.looked_at, self._grey_of_look = now, now, self._grey
         far_period = self.metric.far_period * (2 if self.tracks else 1)
         far = whole and not 0 <= now - self._looked_far < far_period
         if whole:
@@ -2172,11 +2199,12 @@ class Door:
     # -- recognizing
 
     def recognize(self, look, faces, now):
-        """Takes the Faces found in a Look; returns the Events that follow."""
+        """Takes the Faces found in a Look that was made at `now`; returns the Events that follow."""
         events = self.end_tracks(now)  # the machine may have slept since
         faces = self._bring_up_to_date(look, [self._checked(face) for face in faces])
         self._empty_looks = 0 if faces or self.tracks else self._empty_looks + 1
         matched = match_faces(self.tracks, faces, now)
+        self._answered = now
         for track in self.tracks:
             track.missed += 1
         for index, face in enumerate(faces):
@@ -2317,10 +2345,10 @@ class Door:
         return events
 
     def _is_over(self, track, now):
-        """Whether a track has ended: several looks without it, and TRACK_LOST. A look that is slow, or that missed a
-        face once, ends nobody's stay."""
-        away = now - track.seen
-        return (track.missed >= LOST_LOOKS and away >= TRACK_LOST) or not -CLOCK_JUMP < away < self.gap
+        """Whether a track has ended: several looks without it, and TRACK_LOST until the last of them. A look that is slow,
+        or that missed a face once, ends nobody's stay."""
+        lost = track.missed >= LOST_LOOKS and self._answered - track.seen >= TRACK_LOST
+        return lost or not -CLOCK_JUMP < now - track.seen < self.gap
 
     def _learn_from(self, track):
         """What an ended track taught about its visitor: one more encoding, of a newcomer the mean of the whole stay;
@@ -2364,7 +2392,10 @@ class Door:
         return self.end_tracks(now, True) + self.end_visits(now, True)
 
     def lose(self, moment):
-        """What was seen since `moment` was no picture: who was there was last seen then."""
+        """What was seen since `moment` was no picture: who was there was last seen then, and what a look since then
+        finds counts for nothing."""
+        if self.looked_at is not None and self.looked_at > moment:
+            self.looked_at = None
         for track in self.tracks:
             track.seen = min(track.seen, max(moment, track.began))
         for visitor in self.met.values():
@@ -2387,6 +2418,8 @@ class Door:
             if track.before and track.goes_on:
                 track.before[:2] = [moment + seconds for moment in track.before[:2]]
         self._motion.moved += seconds
+        self.looked_at = self.looked_at and self.looked_at + seconds
+        self._answered += seconds
         self._looked, self._looked_whole, self._looked_far = -math.inf, -math.inf, -math.inf
 
     # -- what to show
@@ -3863,13 +3896,12 @@ class Watch:
             self.forget_when_due(now)
             if frame is not None and self.mask:
                 frame = self.mask.apply(frame)
+            events = self.find_faces(frame, now)
             if frame is None:
-                goes_on, events = self.show_old_frame(now), []
+                goes_on = self.show_old_frame(now)
             else:
-                events = self.find_faces(frame, now)
                 self.stats.frame()
-                goes_on = self.show(frame, self.door.marks(now), self.door.at_door(now),
-                                    self.loading.notice() if self.loading else self.anew.notice())
+                goes_on = self.show(frame, self.door.marks(now), self.door.at_door(now), self.notice())
                 self.shown, self.shown_at = frame, now
             events += self.door.end_tracks(now) + self.door.end_visits(now)
             self.tell(events)
@@ -3885,22 +3917,36 @@ class Watch:
             self.begin(loading.result())
 
     def find_faces(self, frame, now):
-        """Follows the faces into this frame, asks for the look that is due, takes what a look has found."""
+        """Follows the faces into this frame (None: no new one came), takes what a look has found, asks for the next
+        look that is due. An answer counts for the moment of its look, whenever it comes."""
         if self.loading:
             return []
         while self.anew.goes_on() and not self.stop.asked:  # first everybody must be known to this engine
             self.anew.step(self.recognizer, self.sync)
             if not self.sync:
                 return []
+        if frame is None:
+            return self.take_answer()
         scale = self.options.scale or default_scale(frame)
         scale *= frame.shape[1] / min(float(frame.shape[1]), LOOK_WIDTH)
         frame = at_most(frame, LOOK_WIDTH)
         self.door.follow(small_grey(frame, scale), scale, now)
+        events = self.take_answer()
         look = self.door.next_look(frame, scale, now) if self.sync or self.recognizer.idle() else None
         if look:
             self.recognizer.offer(look)
-        answer = self.recognizer.answer(wait=self.sync)
-        return self.door.recognize(answer[0], answer[1], now) if answer else []
+        return events + (self.take_answer(wait=True) if self.sync else [])
+
+    def take_answer(self, wait=False):
+        """The Events that follow from what the recognition process has found."""
+        answer = self.recognizer.answer(wait)
+        if not answer or self.door.looked_at is None:
+            return []
+        return self.door.recognize(answer[0], answer[1], self.door.looked_at)
+
+    def notice(self):
+        """What the window says besides what it shows, None for nothing."""
+        return self.recognizer.notice() or (self.loading or self.anew).notice()
 
     def show(self, frame, marks, visitors, notice=None):
         """Draws on the frame, reduced to the size in which it is shown, and shows it; False once the user has quit.
@@ -3956,9 +4002,7 @@ class Watch:
             return self.window.poll()
         silent = self.camera.silent()
         lost = silent > CAMERA_LOST
-        notice = "No picture since " + duration(silent) if lost else None
-        if lost and not self.anew.goes_on():
-            self.recognizer.answer()  # to a look from before: nobody is seen in it now
+        notice = "No picture since " + duration(silent) if lost else self.notice()
         if self.shown is None:
             nothing = np.zeros((CAPTURE_HEIGHT, CAPTURE_WIDTH, 3), np.uint8)
             return self.show(nothing, [], [], notice or "Waiting for the picture of " + str(self.camera.source))

@@ -301,6 +301,9 @@ class InOneProcess:
         look, self._look = self._look, None
         return (look, self.faces(look)) if look else None
 
+    def notice(self):
+        return None
+
     def at(self, clip, index):
         """The next frame is that of a clip, or with None an empty one."""
 

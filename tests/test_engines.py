@@ -605,6 +605,37 @@ def test_who_is_forgotten_meanwhile_stays_forgotten(metric, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+class LateEncoder(Encoder):
+    """Each answer comes in the moment in which it has just been asked for in vain, and the next look is made."""
+
+    def __init__(self, faces_of):
+        super().__init__(faces_of)
+        self.answers = collections.deque([None])
+
+    def offer(self, look):
+        self.answers.append((look, self.faces_of(look)))
+
+    def idle(self):
+        return True
+
+    def answer(self, wait=False):
+        return self.answers.popleft() if len(self.answers) > 1 or self.answers[0] is None else None
+
+
+def test_each_answer_is_taken_for_the_picture_that_it_answers(metric, capsys):
+    """However late it comes."""
+    visitors = [with_picture(unknown_elsewhere(number, "futuristic"), 10 * number) for number in range(1, 9)]
+    book = doorcam.Book(visitors, metric=metric)
+    encoder = LateEncoder(lambda look: [face(person(int(round(look.frame.mean() / 10))))])
+    anew = doorcam.EncodeAnew(book)
+    while anew.goes_on():
+        anew.step(encoder)
+    encoded = [visitor for visitor in book.visitors.values() if visitor.engine == metric.engine]
+    assert len(encoded) >= 6
+    for visitor in encoded:
+        assert same(visitor.encodings, [person(visitor.number).astype(np.float32)])
+
+
 def test_nothing_is_said_where_everybody_is_known(metric, capsys):
     book = doorcam.Book(metric, [unknown_elsewhere(1, metric.engine)])
     assert not doorcam.EncodeAnew(book).goes_on() and not doorcam.EncodeAnew(doorcam.Book(metric)).goes_on()

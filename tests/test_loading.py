@@ -31,6 +31,9 @@ class NoRecognition:
     def answer(self, wait=False):
         return None
 
+    def notice(self):
+        return None
+
 
 class SlowDisk:
     """A Watch on a file that is not read before `gate` is open."""

@@ -12,7 +12,7 @@ import pytest
 
 import doorcam
 import files
-from processes import Doorcam, wait_for
+from processes import Doorcam, one_line, run_doorcam, visit_frames, wait_for, write_clip
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -71,11 +71,11 @@ def children(parent):
 
 
 def recognition_child(parent):
-    """The process number of the recognition process (the other child of doorcam is multiprocessing's own)."""
+    """The process number of the recognition process, the one child that doorcam has."""
     for child in children(parent):
         try:
             with open("/proc/%d/cmdline" % child, "rb") as file:
-                if b"spawn_main" in file.read():
+                if b"run_child" in file.read():
                     return child
         except OSError:
             pass
@@ -194,30 +194,27 @@ def test_a_killed_recognition_process_is_started_again(tmp_path):
     assert all(re.match(r"doorcam: the recognition process ended \(.+\) and is started again$", line) for line in lines)
 
 
-def echo(pipe, detector, parent):
+def echo(line, detector):
     """A recognition process that finds in each frame as many faces as its first pixel says."""
-    doorcam.die_with_parent(parent)
-    pipe.send("echo %d" % os.getpid())
+    line.send("echo %d" % os.getpid())
     while True:
         try:
-            look, shape = pipe.recv()
-            frame = doorcam.receive_frame(pipe, shape)
-        except EOFError:
-            with open(detector, "w") as file:  # the test's way to see that the end of the pipe was noticed
+            look, frame = line.receive()
+        except ConnectionError:
+            with open(detector, "w") as file:  # the test's way to see that the end of the line was noticed
                 file.write("ended")
-            return
+            raise
         if frame[0, 0, 0] == 255:
             time.sleep(1000)
         if frame[0, 0, 0] == 254:
-            raise SystemExit("it crashed")
+            os._exit(3)
         if frame[0, 0, 0] == 253:
-            pipe.send(ValueError("no such picture"))
-        else:
-            pipe.send([doorcam.Face((0, 1, 1, 0), 1.0, 1.0, 1.0)] * int(frame[0, 0, 0]))
+            raise ValueError("no such picture")
+        line.send([doorcam.Face((0, 1, 1, 0), 1.0, 1.0, 1.0)] * int(frame[0, 0, 0]))
 
 
 def look_of(value, size=(720, 1280)):
-    """A Look at a frame of which the first pixel has a value; by default larger than what a pipe holds."""
+    """A Look at a frame of which the first pixel has a value."""
     frame = np.zeros(size + (3,), np.uint8)
     frame[0, 0] = value
     return doorcam.Look(frame, 0.0, 0.25, True, [])
@@ -228,7 +225,7 @@ def recognizer(tmp_path, monkeypatch):
     monkeypatch.setattr(doorcam, "CHILD_PAUSES", (0.05,))
     one = doorcam.Recognizer(str(tmp_path / "ended"), target=echo, hung=1.0)
     try:
-        wait_for(lambda: one.description, 60, "the recognition process greets")
+        wait_for(one.idle, 60, "the recognition process greets")
         yield one
     finally:
         one.close()
@@ -238,7 +235,7 @@ def answer_to(recognizer, value, seconds=60, **options):
     """What comes back for a frame, as the main loop asks for it: again and again, without waiting."""
     def ask():
         answer = recognizer.answer()
-        if recognizer.idle():
+        if answer is None and recognizer.idle():
             recognizer.offer(look_of(value, **options))
         return answer and answer[0].frame[0, 0, 0] == value and answer  # not one to the question before
     return len(wait_for(ask, seconds, "an answer")[1])
@@ -262,9 +259,7 @@ def test_a_look_at_which_the_process_fails_or_hangs(recognizer, capsys, trouble,
 
 def test_only_the_newest_look_is_sent(recognizer):
     os.kill(process_of(recognizer), signal.SIGSTOP)  # busy with the first look while the others come
-    recognizer.offer(look_of(1, (2, 2)))
-    wait_for(lambda: recognizer._busy is not None, 10, "the first look is sent")
-    for value in (2, 3, 4):
+    for value in (1, 2, 3, 4):
         recognizer.offer(look_of(value, (2, 2)))
     os.kill(process_of(recognizer), signal.SIGCONT)
     seen = []
@@ -272,21 +267,23 @@ def test_only_the_newest_look_is_sent(recognizer):
     def last():
         answer = recognizer.answer()
         if answer:
-            seen.append(int(answer[0].frame[0, 0, 0]))
-        return seen[-1:] == [4]
+            seen.append((int(answer[0].frame[0, 0, 0]), len(answer[1])))
+        return seen[-1:] == [(4, 4)]
     wait_for(last, 30, "the newest look is answered")
-    assert 2 not in seen and 3 not in seen
+    assert seen == [(1, 1), (4, 4)] and recognizer.answers == 2
 
 
-def test_a_process_that_is_stopped_before_it_takes_a_look(recognizer, capsys):
-    """The look, larger than what the pipe holds, is not even taken: the thread that sends it hangs as well."""
+def test_a_process_that_is_stopped_holds_nobody_up(recognizer, capsys):
+    """The look, larger than what a socket holds, is not even taken."""
     before = process_of(recognizer)
     os.kill(before, signal.SIGSTOP)
+    began = time.monotonic()
     recognizer.offer(look_of(1))
+    assert recognizer.answer() is None and not recognizer.idle() and time.monotonic() - began < 0.5
     wait_for(lambda: recognizer.idle() and process_of(recognizer) != before, 60, "another process")
     assert answer_to(recognizer, 4) == 4
     wait_for(lambda: not alive(before), 10, "the stopped process ends")
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert "did not answer for 1 s" in one_line(capsys.readouterr().err)
 
 
 def test_waiting_for_an_answer_goes_on_when_the_process_hangs(recognizer):
@@ -305,35 +302,159 @@ def test_a_process_that_fails_again_and_again_is_spoken_of_once(recognizer, caps
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert answer_to(recognizer, 5) == 5
     before = process_of(recognizer)
+    assert capsys.readouterr().err == "doorcam: recognition is back\n"
     recognizer.offer(look_of(254))  # it worked in between, so this is news
     wait_for(lambda: recognizer.idle() and process_of(recognizer) != before, 60, "another process")
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    one_line(capsys.readouterr().err, "ended (status 3)")
+    assert answer_to(recognizer, 6) == 6
+    assert capsys.readouterr().err == ""  # started again at the first attempt: that was said
 
 
-def test_the_end_of_the_pipe_ends_the_process(recognizer, tmp_path):
+def test_the_end_of_the_line_ends_the_process(recognizer, tmp_path):
     process = process_of(recognizer)
-    recognizer._pipe.close()
-    wait_for(lambda: (tmp_path / "ended").exists(), 20, "the process notices the end of its pipe")
+    recognizer._child._socket.close()
+    wait_for(lambda: (tmp_path / "ended").exists(), 20, "the process notices the end of its line")
     wait_for(lambda: not alive(process), 20, "it ends")
 
 
-def test_the_real_process_ends_with_its_pipe():
-    """recognize_in_child itself, in a process whose parent lives on and only closes the pipe."""
-    program = ("import sys; sys.path.insert(0, %r)\nimport multiprocessing, os, doorcam\n"
-               "context = multiprocessing.get_context('spawn')\nours, theirs = context.Pipe()\n"
-               "child = context.Process(target=doorcam.recognize_in_child, args=(theirs, doorcam.DlibEngine, os.getpid()))\n"
-               "child.start()\ntheirs.close()\nprint(ours.recv())\nours.close()\nchild.join(30)\n"
-               "print(child.exitcode)" % os.path.dirname(HERE))
-    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          universal_newlines=True, timeout=120)
-    lines = done.stdout.splitlines()
-    assert len(lines) == 2 and lines[0].startswith("dlib ") and lines[1] == "0", done.stdout
+def test_the_real_process_ends_with_its_line():
+    """recognize_in_child itself, in a process whose parent lives on and only closes the line."""
+    child = doorcam.Child(60, doorcam.recognize_in_child, doorcam.DlibEngine)
+    assert child.answer()[0].startswith("dlib ")
+    child.close(patience=30)
+    assert child._process.returncode == 0
 
 
 def test_closing_at_any_moment_leaves_no_process(tmp_path):
     for pause in (0.0, 0.02, 0.1, 0.3, 1.0):
         recognizer = doorcam.Recognizer(str(tmp_path / "ended"), target=echo)
+        process = recognizer._child._process
         time.sleep(pause)
         recognizer.close()
-        assert recognizer._process is None or not recognizer._process.is_alive()
-        assert not recognizer._thread.is_alive()
+        assert not alive(process.pid) and process.returncode is not None
+        assert recognizer.answer() is None and not recognizer.idle() and recognizer._child is None
+
+
+@pytest.mark.parametrize("trouble", [OSError(12, "Cannot allocate memory"), OSError(24, "Too many open files"),
+                                     MemoryError()])
+def test_a_restart_that_fails_is_tried_again(recognizer, capsys, monkeypatch, trouble):
+    """No memory or no handle in the moment in which the process is to be started; the window says it meanwhile."""
+    start, before, failures = subprocess.Popen, process_of(recognizer), []
+
+    def fail(*arguments, **more):
+        failures.append(len(os.listdir("/proc/self/fd")))
+        raise trouble
+    monkeypatch.setattr(subprocess, "Popen", fail)
+    assert recognizer.notice() is None
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: not recognizer.idle() and len(failures) >= 25, 20, "it is not tried again")
+    assert re.match(r"Recognition is down since [12]s, trying again$", recognizer.notice())
+    one_line(capsys.readouterr().err, "(killed by signal 9)")
+    monkeypatch.setattr(subprocess, "Popen", start)
+    assert answer_to(recognizer, 3) == 3 and process_of(recognizer) != before
+    assert capsys.readouterr().err == "doorcam: recognition is back\n" and recognizer.notice() is None
+    assert failures[-1] <= failures[0]  # none is left open
+
+
+def test_the_first_start_that_fails_is_tried_again(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(doorcam, "CHILD_PAUSES", (0.05,))
+    monkeypatch.setattr(doorcam.socket, "socketpair", None)
+    recognizer = doorcam.Recognizer(str(tmp_path / "ended"), target=echo)
+    monkeypatch.undo()
+    try:
+        assert answer_to(recognizer, 2) == 2
+    finally:
+        recognizer.close()
+    one_line(capsys.readouterr().err, "is started again")
+
+
+def test_a_recording_ends_when_the_process_cannot_be_had(monkeypatch):
+    monkeypatch.setattr(doorcam, "CHILD_PAUSES", (0.01,))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: os.stat("/no/such/python"))
+    recognizer = doorcam.Recognizer(tries=3)
+    recognizer.offer(look_of(1))
+    with pytest.raises(doorcam.DoorcamError, match="fails again and again: No such file"):
+        recognizer.answer(wait=True)
+
+
+# ---------------------------------------------------------------------------------------------------- any child
+
+
+def mirror(line, factor):
+    """Answers each message and frame with itself, times a factor."""
+    line.send(os.getpid())
+    while True:
+        message, frame = line.receive()
+        line.send(message * factor, None if frame is None else frame[::-1, ::-1].copy())
+
+
+@pytest.fixture
+def child():
+    one = doorcam.Child(60, mirror, 2)
+    yield one
+    one.close()
+
+
+def test_messages_and_frames_of_all_sizes_go_both_ways(child):
+    assert child.answer() == (child._process.pid, None)
+    chance = np.random.RandomState(1)
+    for text, shape in (("a", None), ("b" * 3000000, (3, 5, 3)), ("c", (720, 1280, 3)), ("", (1, 1, 3)), ("d", None),
+                        ("e" * 100, (4000, 3000, 3)), ("f", (720, 1280, 3))):
+        frame = None if shape is None else chance.randint(0, 256, shape).astype(np.uint8)
+        child.ask(text, 30, frame)
+        answer, mirrored = child.answer()
+        assert answer == 2 * text
+        assert mirrored is None if frame is None else np.array_equal(mirrored, frame[::-1, ::-1])
+        assert child.answer(0.0) is None  # each once
+
+
+def test_what_both_have_lies_in_memory(child):
+    """Also under Python 3.6; a card of a Jetson is not written to."""
+    child.answer()
+    child.ask("a", 30, np.zeros((720, 1280, 3), np.uint8))
+    child.answer()
+    with open("/proc/%d/maps" % child._process.pid) as file:
+        shared = {line.split(None, 5)[5].strip() for line in file if " rw-s " in line}
+    assert shared == {"/memfd:doorcam (deleted)"}
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_where_the_kernel_gives_no_memory_a_file_does(monkeypatch, tmp_path, memory):
+    def refuse(*_):
+        raise OSError(38, "Function not implemented")
+    monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    if not memory:
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with doorcam.memory_file() as file:
+        assert os.readlink("/proc/self/fd/%d" % file.fileno()).startswith("/dev/shm" if memory else str(tmp_path))
+        assert os.fstat(file.fileno()).st_nlink == 0
+    one = doorcam.Child(60, mirror, 1)
+    one.answer()
+    one.ask("a", 30, np.ones((48, 64, 3), np.uint8))
+    assert one.answer()[1].all()
+    one.close()
+
+
+def test_a_child_has_the_signals_of_a_terminal_ignored(child):
+    child.answer()
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGINT):
+        os.kill(child._process.pid, number)
+    child.ask("a", 30)
+    assert child.answer() == ("aa", None)
+
+
+def test_doorcam_has_one_helper_process_and_no_more(door):
+    assert children(door.process.pid) == [recognition_child(door.process.pid)]
+
+
+def test_the_recognition_process_works_wherever_doorcam_is_started_from(tmp_path):
+    """Through a link of another name, and in a folder with a file that is called as a module of Python's."""
+    os.symlink(doorcam.__file__, str(tmp_path / "door"))
+    (tmp_path / "pickle.py").write_text("raise SystemExit('imported from the current folder')")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (tmp_path / "pickle.py").rename(folder / "pickle.py")
+    clip = write_clip(tmp_path / "visit.avi", visit_frames(20))
+    status, out, err = run_doorcam("--headless", "--source", clip, folder=folder, program=("../door",))
+    assert (status, err) == (0, "") and "visitor 1 is new" in out, out
