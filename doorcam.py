@@ -165,7 +165,7 @@ LARGE_BLOCK = 2 << 20         # bytes; memory of that size goes back to the syst
 CHILD_START = 120.0           # s for loading dlib's models, from a slow SD card
 
 WHITE, RED, GREEN, GREY = (255, 255, 255), (0, 0, 220), (60, 150, 0), (90, 90, 90)  # BGR
-TITLE = "doorcam"
+TITLE, VERSION = "doorcam", "1.0"
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WINDOW_SHARE = 0.9            # of the screen that the window takes at most at first
 PANEL_SECONDS = 8.0           # in which a panel stays: who somebody is, or the keys
@@ -4200,6 +4200,8 @@ def make_parser():
                        help="the file of known faces (default: known_faces.dat in this folder)")
     parser.set_defaults(faces=None, run=watch)
     add = parser.add_argument
+    add("--version", action="version", help="show the versions of doorcam, OpenCV and Python, and exit",
+        version="doorcam %s, OpenCV %s, Python %s" % (VERSION, cv2.__version__, sys.version.split()[0]))
     add("--source", metavar="SOURCE", type=source_option, default=Source("camera", 0),
         help="camera number, csi or csi:1 (Jetson), video file, URL, GStreamer pipeline, or demo (default: 0)")
     parser._add_container_actions(faces)

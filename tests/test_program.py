@@ -259,6 +259,12 @@ def test_a_wrong_option(tmp_path, arguments):
 # ------------------------------------------------------------------------------------------------- the window
 
 
+def test_the_versions_are_said(tmp_path):
+    status, out, err = run_doorcam("--version", folder=tmp_path)
+    assert (status, err) == (0, "")
+    assert out == "doorcam %s, OpenCV %s, Python %s\n" % (doorcam.VERSION, cv2.__version__, sys.version.split()[0])
+
+
 @pytest.mark.parametrize("error, help", [
     ("libGL.so.1: cannot open shared object file: No such file or directory", "sudo apt-get install libgl1"),
     ("No module named 'cv2'", "uv run doorcam.py")])
