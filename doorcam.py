@@ -95,8 +95,8 @@ except ImportError as missing:
     sys.exit("doorcam: %s. %s" % (str(missing).splitlines()[0], (
         "OpenCV needs packages of the system: sudo apt-get install libgl1 libglib2.0-0 libsm6 libxext6"
         if ".so" in str(missing) else
-        "Start doorcam with uv (uv run doorcam.py) or with the Python of its environment (.venv/bin/python doorcam.py), "
-        "or install what it needs: python3 -m pip install -r requirements.txt")))
+        "Start doorcam with uv (uv run doorcam.py), or with the Python of its environment (.venv/bin/python "
+        "doorcam.py), or install what it needs: python3 -m pip install -r requirements.txt")))
 
 # ---------------------------------------------------------------------------------------------------- settings
 
