@@ -3423,7 +3423,7 @@ class Window:
         except cv2.error:
             raise DoorcamError("this OpenCV has no windows (opencv-python-headless?): pip uninstall "
                                "opencv-python-headless, pip install --force-reinstall opencv-python; or --headless")
-        self._sized, self._visible, self.fullscreen = False, False, False
+        self._sized, self._visible, self.fullscreen = 0.0, False, False  # sized: for frames so much wider than high
         self.take_key = lambda key: False       # gets every key first: True if it was meant for something else
         self.take_click = lambda x, y: None     # gets the place of a click or a tap in the picture shown
         cv2.setMouseCallback(TITLE, self._mouse)
@@ -3436,7 +3436,7 @@ class Window:
 
     def toggle_fullscreen(self):
         """Fills the screen, or no longer. Where no window manager does it, the window is made as large as that."""
-        self.fullscreen, self._sized = not self.fullscreen, False
+        self.fullscreen, self._sized = not self.fullscreen, 0.0
         cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN,
                               cv2.WINDOW_FULLSCREEN if self.fullscreen else cv2.WINDOW_NORMAL)
         self.screen.show_pointer(not self.fullscreen)
@@ -3457,13 +3457,14 @@ class Window:
     def show(self, frame):
         """Shows a frame; False once the user has quit by key or by closing the window."""
         self.screen.check()
-        if not self._sized:
+        aspect = frame.shape[1] / float(frame.shape[0])
+        if abs(self._sized - aspect) > 0.02 * aspect:  # at first, and when the camera's picture follows the waiting one
             if self.fullscreen and self.screen.size():
                 cv2.moveWindow(TITLE, 0, 0)
                 cv2.resizeWindow(TITLE, *self.screen.size())
             elif not self.fullscreen:
                 cv2.resizeWindow(TITLE, frame.shape[1], frame.shape[0])
-        self._sized = True
+            self._sized = aspect
         cv2.imshow(TITLE, frame)
         return self.poll()
 
@@ -3966,7 +3967,8 @@ class Watch:
 
     def notice(self):
         """What the window says besides what it shows, None for nothing."""
-        return self.recognizer.notice() or (self.loading or self.anew).notice()
+        down = self.recognizer and self.recognizer.notice()
+        return down or (self.loading or self.anew).notice()
 
     def show(self, frame, marks, visitors, notice=None):
         """Draws on the frame, reduced to the size in which it is shown, and shows it; False once the user has quit.

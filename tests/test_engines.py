@@ -1015,7 +1015,7 @@ def test_a_record_without_an_engine_is_dlib_s(engine):
 # -------------------------------------------------------------------------- while pictures are encoded anew
 
 
-MANY = 150
+MANY = 500
 
 
 def many(path, engine, count=MANY):
