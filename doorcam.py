@@ -1106,6 +1106,8 @@ def run_child(parent, end, file):
 # ------------------------------------------------------------------------------------------------------- faces
 
 NEAR_MARGIN = 0.7             # of a followed face's width, looked at on each side of it
+GREY_LEVELS = 2.0             # of 255 by which the colors of a grey picture differ at most, on the mean
+NIGHT_BLUR = 0.8              # pixels, standard deviation
 SAME_FACE = 0.57              # share of the smaller of two boxes in one frame that lies in the other: they are one face
 
 DLIB = Metric(
@@ -1194,7 +1196,7 @@ class DlibEngine:
             return Face(box, score, 0.0, 0.0)
         inside = move_box(box, -place[0], -place[3])
         landmarks = self._library.face_landmarks(part, [inside], model="small")[0]
-        encoding = self._encode(part, inside) if encode else None
+        encoding = self._encode(without_noise(part), inside) if encode else None
         points = [np.mean(landmarks[name], axis=0) for name in ("left_eye", "right_eye", "nose_tip")]
         return Face(box, score, frontality(*points), sharpness(cut(part, inside)), encoding)
 
@@ -1291,18 +1293,35 @@ class OpenCVEngine:
 
     def _describe(self, frame, box, score, landmarks, encode):
         """The Face in a box of a BGR frame."""
-        part = cut(frame, box)
-        sharp = sharpness(cv2.cvtColor(part, cv2.COLOR_BGR2RGB)) if min(part.shape[:2]) >= 2 else 0.0
-        encoding = self._encode(frame, landmarks) if encode else None
+        part, place = cut(frame, box), grow_box(box, 0.5, frame.shape)
+        if min(part.shape[:2]) < 2:
+            return Face(box, score, 0.0, 0.0)
+        around = without_noise(cut(frame, place))
+        encoding = self._encode(around, landmarks - (place[3], place[0])) if encode else None
+        sharp = sharpness(cv2.cvtColor(part, cv2.COLOR_BGR2RGB))
         return Face(box, score, frontality(*landmarks[:3]), sharp, encoding)
 
     def _encode(self, frame, landmarks):
-        """The encoding of a face in a BGR frame, of the length 1."""
+        """The encoding of a face in a BGR picture, of the length 1."""
         size = (self.SIDE, self.SIDE)
         face = cv2.warpAffine(frame, similarity(landmarks, self.PLACES), size)
         face = cv2.flip(face, 1) if self._mirrored else face
         self._encoder.setInput(cv2.dnn.blobFromImage(face, 1.0, size, (0, 0, 0), True, False), "data")
         return mean_encoding([self._encoder.forward().ravel()])
+
+
+def without_noise(part):
+    """A face and what is around it, as it is to be encoded: by night, when the camera gives grey pictures full of
+    noise, a little blurred.
+
+    Measured on 50 pictures of three people from compressed video, made into such by night: their distance from the same
+    people by day is 0.51 (SFace) and 0.20 (dlib) on the mean of a stay, without it 0.58 and 0.29; strangers stay as
+    far. More than that harms clean pictures of small faces.
+    """
+    colors = part.astype(np.int16)
+    if np.abs(colors[:, :, 1:] - colors[:, :, :-1]).mean() > GREY_LEVELS:
+        return part
+    return cv2.GaussianBlur(part, (0, 0), NIGHT_BLUR)
 
 
 def similarity(points, places):

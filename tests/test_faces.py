@@ -410,3 +410,31 @@ def test_a_jetson_camera_turned(flip, method, size):
     assert "flip-method=%d " % method in pipeline
     assert "width=(int)%d, height=(int)%d, format=(string)BGRx" % size in pipeline
     assert "width=(int)1280, height=(int)720, format=(string)NV12" in pipeline
+
+
+# --------------------------------------------------------------------------------------------------------- by night
+
+
+def by_night(frame, noise=9.0):
+    """A frame as an infrared camera gives it: grey, dark, full of noise."""
+    grey = (cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) / 255.0) ** 1.6 * 255
+    grey += np.random.RandomState(1).normal(0, noise, grey.shape)
+    return cv2.cvtColor(np.clip(grey, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+
+
+def test_only_a_grey_picture_is_blurred(portraits):
+    assert doorcam.without_noise(portraits[0]) is portraits[0]
+    dark = by_night(portraits[0])
+    calm = doorcam.without_noise(dark)
+    assert calm.shape == dark.shape and calm.std() < dark.std() and doorcam.sharpness(calm) < doorcam.sharpness(dark)
+    compressed = cv2.imdecode(np.frombuffer(doorcam.to_jpeg(dark), np.uint8), cv2.IMREAD_COLOR)
+    assert doorcam.sharpness(doorcam.without_noise(compressed)) < doorcam.sharpness(compressed)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_somebody_by_night_is_known_by_day_s_picture(engine, metric, portraits, found, index):
+    faces = [largest(engine.faces(look_at(by_night(canvas((portraits[index], 150, 320, 240)), noise), scale=1.0)))
+             for noise in (8.0, 9.0, 10.0)]
+    book = book_of(*[one.encoding for one in found], metric=metric)
+    odds, visitor = book.lookup_known_face(doorcam.mean_encoding([one.encoding for one in faces]))[0]
+    assert visitor.number == index + 1 and odds > book.caution() + doorcam.DOUBT
