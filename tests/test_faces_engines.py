@@ -21,8 +21,8 @@ from files import MORNING, dumped, file_with, original_encoding, smooth_picture
 from helpers import METRICS, START, Story, face, person
 from processes import (EXAMPLE, ROOT, Doorcam, environment, one_line, portrait, run_doorcam, visit_frames, wait_for,
                        write_clip, xvfb)
-from test_cameras import HttpCamera
-from test_signals import recognition_child
+from test_camera import HttpCamera
+from test_loop_signals import recognition_child
 from test_window import Desktop
 
 DETECTOR, ENCODER = doorcam.MODELS
