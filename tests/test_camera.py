@@ -19,11 +19,10 @@ import pytest
 
 import doorcam
 from helpers import Story, face, person
-from processes import (EXAMPLE, HERE, Doorcam, environment, numbered, one_line, read_number, run_doorcam,
-                       visit_frames, wait_for, xvfb)
+from processes import (EXAMPLE, HERE, Doorcam, environment, gstreamer, numbered, one_line, read_number, run_doorcam,
+                       tool, visit_frames, wait_for, xvfb)
 from test_window import find_text
 
-SYSTEM_PYTHON = "/usr/bin/python3"      # whose OpenCV has GStreamer
 BACK = 2 * doorcam.CAMERA_TIMEOUT / 1000.0 + max(doorcam.RECONNECT_PAUSES) + 10  # s in which a camera must be back
 
 
@@ -105,7 +104,7 @@ class RtspCamera:
         self.shown = "rtsp://***@127.0.0.1:%d/cam" % self.port
 
     def on(self):
-        self._server = subprocess.Popen([SYSTEM_PYTHON, os.path.join(HERE, "rtsp_server.py"), str(self.port)],
+        self._server = subprocess.Popen([gstreamer(), os.path.join(HERE, "rtsp_server.py"), str(self.port)],
                                         env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert self._server.stdout.readline() == b"ready\n"
 
@@ -298,12 +297,13 @@ def test_a_lost_camera_leaves_visits_and_data_alone(http_camera, tmp_path):
 
 
 def test_the_window_says_since_when_there_is_no_picture(http_camera, tmp_path):
+    tool("Xvfb", "import")
     with xvfb(1280, 800) as (_, display):
         env = environment(DISPLAY=display)
         shot = str(tmp_path / "screen.png")
 
         def see(text, size=0.75):
-            subprocess.run(["import", "-window", "root", shot], env=env, timeout=30, check=True)
+            subprocess.run([tool("import"), "-window", "root", shot], env=env, timeout=30, check=True)
             return find_text(cv2.imread(shot), text, size * doorcam.unit_of(np.zeros((480, 640))))
         with Doorcam("--source", http_camera.address, folder=tmp_path, env=env) as door:
             def shows_the_frame():
@@ -358,11 +358,11 @@ class CsiCamera:
         os.rename(self._control + ".new", self._control)
 
     def doorcam(self, *options, **more):
-        return Doorcam("--headless", *options, python=SYSTEM_PYTHON, env=self.env, **more)
+        return Doorcam("--headless", *options, python=gstreamer(), env=self.env, **more)
 
     def reader(self, folder, source="csi", flip="none"):
         """The program that prints a line for each frame."""
-        return Doorcam(source, flip, python=SYSTEM_PYTHON, program=[os.path.join(HERE, "read_camera.py")],
+        return Doorcam(source, flip, python=gstreamer(), program=[os.path.join(HERE, "read_camera.py")],
                        env=self.env, folder=folder)
 
 
@@ -426,7 +426,7 @@ def test_a_stalled_csi_camera_does_not_hold_up_the_end(csi, tmp_path):
         status, out, err = door.stop(seconds=20)
     assert (status, len(ours(err))) == (0, 1)
     assert json.loads(out.splitlines()[-1])["frames"] > 10
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], stdout=subprocess.PIPE, universal_newlines=True).stdout
+    left = subprocess.run([tool("pgrep"), "-f", str(tmp_path)], stdout=subprocess.PIPE, universal_newlines=True).stdout
     assert left == ""
 
 

@@ -19,8 +19,8 @@ import pytest
 import doorcam
 from files import MORNING, dumped, file_with, original_encoding, smooth_picture
 from helpers import METRICS, START, Story, face, person
-from processes import (EXAMPLE, ROOT, Doorcam, environment, one_line, portrait, run_doorcam, visit_frames, wait_for,
-                       write_clip, xvfb)
+from processes import (EXAMPLE, ROOT, Doorcam, environment, one_line, portrait, run_doorcam, tool, visit_frames,
+                       wait_for, write_clip, xvfb)
 from test_camera import HttpCamera
 from test_loop_signals import recognition_child
 from test_window import Desktop
@@ -830,6 +830,7 @@ def counts(err):
 
 def test_the_picture_is_shown_while_pictures_are_encoded_anew(http_camera, tmp_path):
     """And the recognition process that is killed meanwhile does not end it: at most one visitor stays unknown."""
+    tool("Xvfb", "import", "xwininfo")
     many(tmp_path / doorcam.DEFAULT_FACES, "dlib")
     with xvfb(1280, 800) as (server, display):
         with Doorcam("--source", http_camera.address, "--engine", "opencv", folder=tmp_path,

@@ -8,7 +8,7 @@ import sys
 import cv2
 import pytest
 
-from processes import PROGRAM, ROOT, environment
+from processes import PROGRAM, ROOT, environment, tool
 
 SET_UP, TESTS = "Set up", "Tests"  # the headings over the two commands
 TOOLS = ("bash", "env", "sed", "cat", "mkdir", "chmod", "dirname")
@@ -146,7 +146,7 @@ def test_the_service_file(tmp_path):
     """systemd takes the unit of "Start at boot" without a word; a wrong one it does not."""
     def verify(text):
         (tmp_path / "doorcam.service").write_text(text)
-        done = subprocess.run(["systemd-analyze", "--user", "verify", str(tmp_path / "doorcam.service")],
+        done = subprocess.run([tool("systemd-analyze"), "--user", "verify", str(tmp_path / "doorcam.service")],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, timeout=60,
                               env=dict(os.environ, HOME=str(tmp_path), XDG_RUNTIME_DIR=str(tmp_path)))
         return done.returncode, [line for line in done.stdout.splitlines() if "doorcam.service" in line]
