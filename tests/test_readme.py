@@ -1,5 +1,6 @@
 """README.md says what is true: its commands, the help text, the messages, the links and the picture."""
 import ast
+import itertools
 import os
 import re
 import subprocess
@@ -25,8 +26,15 @@ def readme():
 
 
 def code_after(heading):
-    """The first block of code under a heading of README.md."""
-    return re.search(r"^#+ %s$.*?^```\w*\n(.*?)^```$" % re.escape(heading), readme(), re.M | re.S).group(1)
+    """The first block of code under a heading of README.md, under "Tests" the last: the first runs the quick ones."""
+    return codes_after(heading)[-1 if heading == TESTS else 0]
+
+
+def codes_after(heading):
+    """All blocks of code under a heading of README.md, up to the next heading."""
+    chapter = re.split(r"^#+ %s$" % re.escape(heading), readme(), flags=re.M)[1]
+    blocks = re.findall(r"^```\w*\n(.*?)^```$|^(#+ )", chapter, re.M | re.S)
+    return [code for code, _ in itertools.takewhile(lambda block: not block[1], blocks)]
 
 
 def packages(text):
@@ -84,7 +92,7 @@ def test_the_tests_have_all_packages_of_the_program():
 
 @pytest.fixture
 def machine(tmp_path):
-    """run(heading, sudo=, failing=): runs the command under a heading on a machine of fakes; (status, what was run)."""
+    """run(heading, sudo=, failing=, which=): runs a block under a heading on a machine of fakes; (status, steps)."""
     folder, log = tmp_path / "doorcam", tmp_path / "log.txt"
     (folder / "tests").mkdir(parents=True)
     (folder / "tests" / "packages.txt").write_text(u"one two # not this\n# nor this\nthree\n")
@@ -93,7 +101,7 @@ def machine(tmp_path):
         os.symlink(subprocess.check_output(["which", tool], universal_newlines=True).strip(),
                    str(tmp_path / "bin" / tool))
 
-    def run(heading, sudo=True, failing=""):
+    def run(heading, sudo=True, failing="", which=None):
         for name, script in FAKES.items():
             if name != "sudo" or sudo:
                 fake = tmp_path / "bin" / name
@@ -101,8 +109,9 @@ def machine(tmp_path):
                 fake.chmod(0o755)
         env = {"PATH": str(tmp_path / "bin"), "LOG": str(log), "FAILING": failing,
                "FAKE": '#!/bin/bash\necho .venv/bin/python "$@" >> "$LOG"'}
-        status = subprocess.run([str(tmp_path / "bin" / "bash"), "-c", code_after(heading)], cwd=str(folder), env=env,
-                                timeout=60, stdin=subprocess.DEVNULL).returncode
+        code = code_after(heading) if which is None else codes_after(heading)[which]
+        status = subprocess.run([str(tmp_path / "bin" / "bash"), "-c", code], cwd=str(folder), env=env, timeout=60,
+                                stdin=subprocess.DEVNULL).returncode
         return status, log.read_text().splitlines()
     return run
 
@@ -121,6 +130,13 @@ def test_the_commands_work_as_they_stand_with_sudo_and_without(machine, heading,
     assert steps[4:] == models + [".venv/bin/python " + last]
     if heading == TESTS:
         assert steps[1].split()[-3:] == ["one", "two", "three"]
+
+
+def test_the_command_of_the_quick_tests(machine):
+    status, steps = machine(TESTS, which=0)
+    assert status == 0
+    assert steps[0] == "python3 -m venv .venv" and steps[-1] == ".venv/bin/python -m pytest tests -m quick"
+    assert not any("sudo" in step or "apt" in step or "dlib" in step for step in steps)
 
 
 @pytest.mark.parametrize("heading", (SET_UP, TESTS))
