@@ -20,6 +20,18 @@ PROGRAM = os.path.join(ROOT, "doorcam.py")
 
 EXAMPLE = os.path.join(ROOT, doorcam.EXAMPLE)
 
+# for `settings` of a Doorcam: pauses that no test need wait for in full, but long enough for a busy machine
+IMPATIENT = {"CAMERA_LOST": 1.5, "CAMERA_TIMEOUT": 4000, "RECONNECT_PAUSES": (0.3, 1)}
+WITH_SETTINGS = """
+import sys
+sys.path.insert(0, %r)
+import doorcam
+for name, value in %r.items():
+    assert hasattr(doorcam, name), name
+    setattr(doorcam, name, value)
+sys.exit(doorcam.run_as_program())
+"""
+
 
 def wait_for(condition, seconds, what):
     """The first true value of condition(), AssertionError after so many seconds."""
@@ -105,9 +117,13 @@ def fonts():
 
 
 class Doorcam:
-    """doorcam as a process in a folder; its output goes to files there."""
+    """doorcam as a process in a folder; its output goes to files there.
 
-    def __init__(self, *arguments, folder, python=sys.executable, program=(PROGRAM,), env=None):
+    settings: {name: value} of doorcam's settings that are to be others; the recognition process keeps its own.
+    """
+
+    def __init__(self, *arguments, folder, python=sys.executable, program=(PROGRAM,), env=None, settings=None):
+        program = ("-c", WITH_SETTINGS % (ROOT, settings)) if settings else program
         self.out_path, self.err_path = (os.path.join(str(folder), name) for name in ("stdout.txt", "stderr.txt"))
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.process = subprocess.Popen([python] + list(program) + [str(one) for one in arguments], cwd=str(folder),

@@ -19,8 +19,8 @@ import pytest
 
 import doorcam
 from helpers import Story, face, person
-from processes import (EXAMPLE, HERE, Doorcam, environment, gstreamer, numbered, one_line, read_number, run_doorcam,
-                       tool, visit_frames, wait_for, xvfb)
+from processes import (EXAMPLE, HERE, IMPATIENT, Doorcam, environment, gstreamer, numbered, one_line, read_number,
+                       run_doorcam, tool, visit_frames, wait_for, xvfb)
 from test_window import find_text
 
 BACK = 2 * doorcam.CAMERA_TIMEOUT / 1000.0 + max(doorcam.RECONNECT_PAUSES) + 10  # s in which a camera must be back
@@ -79,6 +79,12 @@ def watch():
         watcher.close()
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    for name, value in IMPATIENT.items():
+        monkeypatch.setattr(doorcam, name, value)
+
+
 def said_once(capsys, name):
     """Checks that the loss and the return of a camera were said in one line each."""
     said = []
@@ -124,7 +130,7 @@ def rtsp():
     camera.off()
 
 
-def test_an_rtsp_camera_that_is_restarted_comes_back(rtsp, watch, capsys):
+def test_an_rtsp_camera_that_is_restarted_comes_back(impatient, rtsp, watch, capsys):
     watcher = watch(rtsp.address)
     assert watcher.wait_for_frames().shape == (480, 640, 3)
     rtsp.off()
@@ -134,7 +140,7 @@ def test_an_rtsp_camera_that_is_restarted_comes_back(rtsp, watch, capsys):
     said_once(capsys, rtsp.shown)
 
 
-def test_an_rtsp_camera_that_freezes_comes_back(rtsp, watch, capsys):
+def test_an_rtsp_camera_that_freezes_comes_back(impatient, rtsp, watch, capsys):
     watcher = watch(rtsp.address)
     watcher.wait_for_frames()
     rtsp.freeze()
@@ -228,7 +234,7 @@ def http_camera():
 
 
 @pytest.mark.parametrize("mode", ["stop", "garbage", "close"])
-def test_an_http_camera_that_fails_comes_back(http_camera, watch, capsys, mode):
+def test_an_http_camera_that_fails_comes_back(impatient, http_camera, watch, capsys, mode):
     watcher = watch(http_camera.address)
     watcher.wait_for_frames()
     http_camera.mode = mode
@@ -239,7 +245,7 @@ def test_an_http_camera_that_fails_comes_back(http_camera, watch, capsys, mode):
     said_once(capsys, http_camera.shown)
 
 
-def test_an_http_camera_whose_machine_is_restarted_comes_back(watch, capsys):
+def test_an_http_camera_whose_machine_is_restarted_comes_back(impatient, watch, capsys):
     camera = HttpCamera()
     watcher = watch(camera.address)
     watcher.wait_for_frames()
@@ -278,7 +284,8 @@ def test_an_http_camera_may_be_slow_or_fast(http_camera, watch, capsys, rate):
 def test_a_lost_camera_leaves_visits_and_data_alone(http_camera, tmp_path):
     http_camera.frames = list(visit_frames(20))
     shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
-    with Doorcam("--source", http_camera.address, "--headless", "--log", "log.csv", "--stats", folder=tmp_path) as door:
+    with Doorcam("--source", http_camera.address, "--headless", "--log", "log.csv", "--stats", folder=tmp_path,
+                 settings=IMPATIENT) as door:
         door.wait_for("visitor 1 returned", 60)
         http_camera.mode = "close"
         door.wait_for("no picture from")
@@ -324,17 +331,18 @@ def test_the_window_says_since_when_there_is_no_picture(http_camera, tmp_path):
 
 def test_a_camera_that_never_gives_a_frame_ends_the_program(http_camera, tmp_path):
     http_camera.mode = "silent"
-    status, out, err = run_doorcam("--source", http_camera.address, "--headless", folder=tmp_path, seconds=60)
+    status, out, err = run_doorcam("--source", http_camera.address, "--headless", folder=tmp_path, seconds=60,
+                                   settings=IMPATIENT)
     assert status == 1
     one_line(err, http_camera.shown)
 
 
 def test_half_a_frame_now_and_then_is_no_camera_that_is_back(http_camera, tmp_path):
-    with Doorcam("--source", http_camera.address, "--headless", folder=tmp_path) as door:
+    with Doorcam("--source", http_camera.address, "--headless", folder=tmp_path, settings=IMPATIENT) as door:
         door.wait_for("engine", 60)
         http_camera.mode = "stop"
         door.wait_for("no picture from", 30)
-        time.sleep(2 * doorcam.CAMERA_TIMEOUT / 1000.0)  # it is tried twice, and gives half a frame each time
+        time.sleep(2 * IMPATIENT["CAMERA_TIMEOUT"] / 1000.0)  # it is tried twice, and gives half a frame each time
         assert len(door.err().splitlines()) == 1
         assert door.stop()[0] == 0
 
@@ -358,12 +366,12 @@ class CsiCamera:
         os.rename(self._control + ".new", self._control)
 
     def doorcam(self, *options, **more):
-        return Doorcam("--headless", *options, python=gstreamer(), env=self.env, **more)
+        return Doorcam("--headless", *options, python=gstreamer(), env=self.env, settings=IMPATIENT, **more)
 
     def reader(self, folder, source="csi", flip="none"):
         """The program that prints a line for each frame."""
-        return Doorcam(source, flip, python=gstreamer(), program=[os.path.join(HERE, "read_camera.py")],
-                       env=self.env, folder=folder)
+        return Doorcam(source, flip, json.dumps(IMPATIENT), python=gstreamer(), env=self.env, folder=folder,
+                       program=[os.path.join(HERE, "read_camera.py")])
 
 
 @pytest.fixture
@@ -533,17 +541,18 @@ def test_a_usb_camera_that_gives_nothing_at_the_start_is_an_error(watch):
     assert "camera 77" in str(watcher.error)
 
 
-def test_reads_that_never_return_are_given_up_but_not_without_end(quick, watch):
+def test_reads_that_never_return_are_given_up_but_not_without_end(quick, watch, monkeypatch):
     freed = threading.Event()
 
     def hang():
         freed.wait(60)
         return False, None
+    monkeypatch.setattr(doorcam, "CAMERA_STALLED", 0.5)
     opener = plugged(FakeCapture([GREY, hang]), *[FakeCapture([hang]) for _ in range(50)])
     watcher = watch("0", capture=opener)
     watcher.wait_for_frames(1)
     wait_for(lambda: len(opener.given) == doorcam.HUNG_READERS + 1, 30, "not enough attempts")
-    time.sleep(2.5)
+    time.sleep(4 * doorcam.CAMERA_STALLED)
     assert len(opener.given) == doorcam.HUNG_READERS + 1
     freed.set()
     wait_for(lambda: len(opener.given) > doorcam.HUNG_READERS + 1, 10, "the last reader does not go on")
