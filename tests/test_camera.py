@@ -180,7 +180,7 @@ class HttpCamera(http.server.ThreadingHTTPServer if hasattr(http.server, "Thread
         self.mode, self.size, self.rate, self.frames = "run", (640, 480), 20.0, None
         self.address = "http://anna:geheim@127.0.0.1:%d/video" % self.server_address[1]
         self.shown = "http://***@127.0.0.1:%d/video" % self.server_address[1]
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def handle_error(self, request, client_address):
         """A reader that has gone is no error."""

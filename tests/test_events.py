@@ -458,7 +458,7 @@ def web():
             pass
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield "http://127.0.0.1:%d" % server.server_port, requests
     server.shutdown()

@@ -250,7 +250,7 @@ def proxy():
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) if hasattr(http.server, "ThreadingHTTPServer") \
         else http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield server.server_port, requests
     server.shutdown()
     server.server_close()
