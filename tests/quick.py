@@ -56,9 +56,9 @@ def needs_more(function, seen):
 def is_quick(item):
     """Whether a test that pytest has collected is quick."""
     fixtures = [fixture.func for several in item._fixtureinfo.name2fixturedefs.values() for fixture in several]
-    params = item.callspec.params if hasattr(item, "callspec") else {}
-    seen = set()
-    return params.get("engine") != "dlib" and not any(needs_more(one, seen) for one in [item.function] + fixtures)
+    params = item.callspec.params.values() if hasattr(item, "callspec") else []
+    seen, dlib = set(), any(isinstance(one, str) and one == "dlib" for one in params)
+    return not dlib and not any(needs_more(one, seen) for one in [item.function] + fixtures)
 
 
 class Guard:

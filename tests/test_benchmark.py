@@ -74,18 +74,18 @@ def test_a_replay_answers_as_the_look_asks():
     assert answer(regions=[(near.box, True)], whole=True, far=True) == []
 
 
-@pytest.mark.parametrize("engine, seen, unseen", [("dlib", 80, 40), ("opencv", 40, 13)])
-def test_range_tells_what_is_seen_from_what_is_not(engine, seen, unseen, monkeypatch):
+@pytest.mark.parametrize("name, seen, unseen", [("dlib", 80, 40), ("opencv", 40, 13)])
+def test_range_tells_what_is_seen_from_what_is_not(name, seen, unseen, monkeypatch):
     monkeypatch.setattr(benchmark, "FOUND_FRAMES", 5)
     monkeypatch.setattr(benchmark, "KNOWN_FRAMES", 15)
-    scene, book = benchmark.Scene(640, 480), benchmark.book_of_many(engine)
+    scene, book = benchmark.Scene(640, 480), benchmark.book_of_many(name)
     assert len(book) == benchmark.BOOK_SIZE
-    assert benchmark.found_share(engine, scene, seen) == 1
-    assert benchmark.found_share(engine, scene, unseen) < 0.5
-    assert all(benchmark.becomes_known(engine, book, scene, number, seen) for number in (0, 1))
-    assert not benchmark.becomes_known(engine, book, scene, 0, unseen)
+    assert benchmark.found_share(name, scene, seen) == 1
+    assert benchmark.found_share(name, scene, unseen) < 0.5
+    assert all(benchmark.becomes_known(name, book, scene, number, seen) for number in (0, 1))
+    assert not benchmark.becomes_known(name, book, scene, 0, unseen)
     book.forget(1)
-    assert not benchmark.becomes_known(engine, book, scene, 0, seen)
+    assert not benchmark.becomes_known(name, book, scene, 0, seen)
 
 
 @pytest.mark.parametrize("limit", [12, 13, 40, 143, 144])
