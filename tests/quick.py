@@ -12,8 +12,9 @@ import types
 import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# names of Python's, and of what in doorcam starts processes or loads dlib
 NEEDED = {"subprocess", "multiprocessing", "fork", "execv", "socket", "serve_forever", "tool",
-          "Recognizer", "VisitCommand", "PipelineCapture", "DlibEngine"}  # names of Python's, and of doorcam's
+          "Recognizer", "Child", "VisitCommand", "PipelineCapture", "DlibEngine", "dlib_uses_cuda"}
 HELD = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "socket.connect", "socket.bind"}  # audit events
 HARMLESS = ("fc-match",)      # doorcam asks for fonts with it, and does without where it is missing
 
