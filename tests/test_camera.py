@@ -57,6 +57,11 @@ class Watcher:
         assert self.error is None, self.error
         return self.frames[-1][1]
 
+    def wait_for_first(self, count, seconds=10):
+        """Waits until so many frames have come since the start, where there are few: some may have come already."""
+        wait_for(lambda: self.error or len(self.frames) >= count, seconds, "no frames")
+        assert self.error is None, self.error
+
     def wait_for_loss(self, seconds=30):
         wait_for(lambda: self.camera.silent() > doorcam.CAMERA_LOST, seconds, "the loss is not noticed")
 
@@ -506,9 +511,9 @@ def quick(monkeypatch):
 @pytest.mark.parametrize("loss", [None, cv2.error("select() timeout"), ValueError("a frame of no known kind")])
 def test_a_usb_camera_that_is_unplugged_and_plugged_in_again(quick, watch, capsys, loss):
     gone = doorcam.DoorcamError("camera 0 is not there")
-    opener = plugged(FakeCapture([GREY] * 5 + [loss]), *[gone] * 8)
+    opener = plugged(FakeCapture([GREY] * 5 + [loss]), *[gone] * 20)
     watcher = watch("0", capture=opener)
-    watcher.wait_for_frames(3)
+    watcher.wait_for_first(3)
     watcher.wait_for_loss()
     watcher.wait_for_frames(20)
     assert opener.given[0].released
@@ -523,14 +528,16 @@ def test_a_usb_camera_is_found_under_its_new_number(quick, watch, tmp_path, monk
     monkeypatch.setattr(doorcam, "V4L_FOLDER", str(tmp_path))
     plug(0, "Door Cam: Door Cam\n")
     plug(1, "Door Cam: Door Cam\n")  # every USB camera has a second number, which gives no pictures
-    opener = plugged(FakeCapture([GREY] * 5))
+    moved = threading.Event()
+    opener = plugged(FakeCapture([GREY] * 5 + [lambda: (moved.wait(30), (False, None))[1]]))
     watcher = watch("0", capture=opener)
-    watcher.wait_for_frames(3)
+    watcher.wait_for_first(3)
     for number in (0, 1):
         shutil.rmtree(str(tmp_path / ("video%d" % number)))
     plug(0, "Another\n")
     for number in (9, 10):
         plug(number, "Door Cam: Door Cam\n")
+    moved.set()
     watcher.wait_for_frames(20)
     assert opener.sources[-1] == doorcam.Source("camera", 9)
 
@@ -550,7 +557,7 @@ def test_reads_that_never_return_are_given_up_but_not_without_end(quick, watch, 
     monkeypatch.setattr(doorcam, "CAMERA_STALLED", 0.5)
     opener = plugged(FakeCapture([GREY, hang]), *[FakeCapture([hang]) for _ in range(50)])
     watcher = watch("0", capture=opener)
-    watcher.wait_for_frames(1)
+    watcher.wait_for_first(1)
     wait_for(lambda: len(opener.given) == doorcam.HUNG_READERS + 1, 30, "not enough attempts")
     time.sleep(4 * doorcam.CAMERA_STALLED)
     assert len(opener.given) == doorcam.HUNG_READERS + 1
