@@ -182,11 +182,6 @@ def in_the_distance(portrait, width):
     return frame
 
 
-@pytest.fixture(scope="module")
-def opencv_engine():
-    return doorcam.OpenCVEngine(*doorcam.find_models())
-
-
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_face_far_away_is_found_where_that_is_asked_for(opencv_engine, portraits, index):
     frame = in_the_distance(portraits[index], 36)
@@ -200,11 +195,11 @@ def test_a_face_far_away_is_found_where_that_is_asked_for(opencv_engine, portrai
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_who_comes_nearer_is_known_before_dlib_would_see_the_face(opencv_engine, portraits, index):
+def test_who_comes_nearer_is_known_before_dlib_would_see_the_face(opencv_engine, dlib_engine, portraits, index):
     metric, frame = doorcam.OPENCV, in_the_distance(portraits[index], 60)
     near, = opencv_engine.faces(look_at(canvas((portraits[index], 260, 320, 240))))
     far, = opencv_engine.faces(look_at(frame, far=True))
-    assert doorcam.good_sighting(far, metric) and not doorcam.DlibEngine().faces(look_at(frame))
+    assert doorcam.good_sighting(far, metric) and not dlib_engine.faces(look_at(frame))
     book = book_of(near.encoding, metric=metric)
     assert book.lookup_known_face(far.encoding)[0][0] > book.caution() + doorcam.DOUBT
     followed, = opencv_engine.faces(look_at(frame, whole=False, regions=[(far.box, True)]))
