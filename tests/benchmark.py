@@ -2,6 +2,7 @@
 """Measures doorcam with each engine beside the loop of the original program: recognition, speed, range, boxes, scale.
 
   benchmark.py recognition FOLDER   who is greeted rightly, on a folder of clips or pictures: person/visit.mp4
+  benchmark.py life FILE.npz        the same for encodings of one engine that were computed before; it takes seconds
   benchmark.py speed                frames, gaps, CPU, memory, waiting times on a live camera; how long one look takes
   benchmark.py range                how small a face, and how far away a visitor, is found and known
   benchmark.py boxes                how well the boxes keep up with a face that walks
@@ -41,6 +42,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 import doorcam  # noqa: E402  (sets the threads of OpenBLAS before anything loads it)
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
+from helpers import STEP, Story, face  # noqa: E402
 from processes import EXAMPLE, environment, process, xvfb  # noqa: E402
 
 ENGINES = {"dlib": ("dlib",), "opencv": ("opencv",), "both": ("dlib", "opencv")}    # what --engine asks for
@@ -494,6 +496,62 @@ def recognition(options):
                                   for row in columns[0][0]])
     if options.details:
         print("\n".join(line for _, lines in results for line in lines))
+
+
+# -------------------------------------------------------------------------------------------------------- life
+
+LOOKS = 12                    # in which somebody is seen at a visit, from the encodings there are, again and again
+
+
+def load_visits(path, name, people, each, order):
+    """[(person, [encodings of one visit])] in a random order, of an .npz with `name` (visits x sightings x 128, NaN
+    where there is none) and `name`_person; of so many people who have `each` visits or more, 0 for all."""
+    with np.load(path) as data:
+        visits, owners = data[name].astype(np.float64), data[name + "_person"].tolist()
+    chance, by_person = random.Random(order), {}
+    for owner, visit in zip(owners, visits):
+        sightings = [one / np.linalg.norm(one) for one in visit if np.all(np.isfinite(one))]
+        if sightings:
+            by_person.setdefault(owner, []).append(sightings)
+    chosen = sorted(owner for owner in by_person if len(by_person[owner]) >= max(1, each))
+    chosen = chance.sample(chosen, people) if people else chosen
+    stream = [(owner, visit) for owner in chosen for visit in by_person[owner][:each or None]]
+    chance.shuffle(stream)
+    return stream
+
+
+def live_through(stream, metric):
+    """{row: value} of visits one after the other at a Door."""
+    story = Story(WatchedBook(metric))
+    owners, met, wrong, missed, taken_back = {}, set(), 0, 0, 0
+    for person, sightings in stream:
+        told, before = len(story.told), dict(owners)
+        for look in range(LOOKS):
+            story.look([face(sightings[look % len(sightings)])], story.now + STEP)
+        story.nobody(doorcam.VISIT_GAP + 1)
+        kinds = [(event.kind, event.visitor.number) for event in story.told[told:]]
+        owners.update({number: person for kind, number in kinds if kind == "new"})
+        taken_back += sum(kind == "mistaken" for kind, _ in kinds)
+        greeted = [number for kind, number in kinds if kind == "returned" and ("mistaken", number) not in kinds]
+        wrong += any(before.get(number) != person for number in greeted)
+        missed += person in met and not greeted
+        met.add(person)
+    mixed = sum(owners[number] != owners[story.book.now(number)] for number in story.book.joined)
+    return {"visits greeted as somebody else, %": 100.0 * wrong / len(stream),
+            "returns not greeted as known, %": 100.0 * missed / max(1, len(stream) - len(met)),
+            "names taken back, %": 100.0 * taken_back / len(stream),
+            "visitors a person": len(story.book) / float(len(met)), "two people joined": mixed}
+
+
+def life(options):
+    """Who is greeted rightly at a Door that is shown encodings; the mean of several orders."""
+    metric = {"dlib": doorcam.DLIB, "opencv": doorcam.OPENCV}[options.engine]
+    streams = [load_visits(options.file, options.visits, options.people, options.each, order)
+               for order in range(options.orders)]
+    results = [live_through(stream, metric) for stream in streams]
+    print("%d people, %d visits; mean of %d orders" % (len({person for person, _ in streams[0]}), len(streams[0]),
+                                                      options.orders))
+    print_table([options.engine], [(row, [np.mean([one[row] for one in results])]) for row in results[0]])
 
 
 # ------------------------------------------------------------------------------------------------------- boxes
@@ -1107,8 +1165,17 @@ def make_parser():
     add("--exact", action="store_true", help="run the engine for each look, not from the cache; slow")
     add("--details", action="store_true", help="list what went wrong")
     add("--set", type=set_constant, action="append", metavar="NAME=VALUE",
-        help="try another constant of doorcam, or as dlib.surely_known=0.05 one of an engine's distances; those with "
+        help="try another constant of doorcam, or as dlib.caution=2.5 one of an engine's Metric; those with "
              "which faces are looked for (NEAR_MARGIN, min_score) need --exact")
+    add = commands.add_parser("life", help=life.__doc__).add_argument
+    add("file", metavar="FILE", help="visits and their people, see load_visits")
+    add("--engine", choices=ENGINES["both"], required=True, help="whose encodings these are")
+    add("--visits", default="photographs", help="name of the visits in the file (default: photographs)")
+    add("--people", type=int, default=0, help="only so many (default: all)")
+    add("--each", type=int, default=0, help="visits of each (default: all)")
+    add("--orders", type=int, default=3, help="random orders of the visits (default: 3)")
+    add("--set", type=set_constant, action="append", metavar="NAME=VALUE", help="as of recognition")
+    commands.choices["life"].set_defaults(run=life)
     add = add_command(commands, "speed", speed)
     add("--source", metavar="FILE", help="a recording to serve instead of the scenes")
     add("--seconds", type=float, default=30, help="of each run (default: 30)")

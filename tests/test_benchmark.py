@@ -50,8 +50,8 @@ def test_recognition_with_both_engines(people):
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_recognition_with_another_tolerance_of_one_engine(people, index):
-    table = recognition(people, "--set", ENGINES[index] + ".tolerances=((1,0.01),(400,0.01))")
+def test_recognition_with_more_caution_of_one_engine(people, index):
+    table = recognition(people, "--set", ENGINES[index] + ".caution=99")
     expected = ["0", "0", "0"]
     expected[index] = "100"
     assert table["returns called new, %"] == expected
@@ -105,3 +105,19 @@ def test_a_constant_that_does_not_exist_is_refused():
     command = [sys.executable, os.path.join(HERE, "benchmark.py"), "recognition", ".", "--set", "opencv.tolerance=1"]
     done = subprocess.run(command, env=environment(), stderr=subprocess.PIPE, timeout=60, text=True)
     assert done.returncode == 2 and re.search("doorcam has no constant opencv.tolerance$", done.stderr.strip())
+
+
+def test_life_counts_what_goes_wrong(tmp_path, metric):
+    """Two people three times each, and one whose second visit looks like the first of them."""
+    visits = [person(1), person(2), person(3), person(1), person(2), person(1), person(2), person(1)]
+    owners = [1, 2, 3, 1, 2, 1, 2, 3]
+    path = str(tmp_path / "life.npz")
+    np.savez(path, photographs=np.array([[one, one] for one in visits]), photographs_person=np.array(owners))
+    stream = benchmark.load_visits(path, "photographs", 0, 0, 1)
+    assert sorted(owner for owner, _ in stream) == sorted(owners) and len(stream[0][1]) == 2
+    as_it_stands = [(owner, [one, one]) for owner, one in zip(owners, visits)]
+    found = benchmark.live_through(as_it_stands, metric)
+    assert found["visits greeted as somebody else, %"] == 100 / 8.0
+    assert found["returns not greeted as known, %"] == 0 and found["visitors a person"] == 1
+    strangers = [(1, [person(10)]), (1, [person(11)]), (2, [person(12)])]
+    assert benchmark.live_through(strangers, metric)["returns not greeted as known, %"] == 100
