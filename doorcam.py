@@ -55,7 +55,6 @@ import math
 import mmap
 import os
 import pickle
-import queue
 import re
 import resource
 import select
@@ -72,6 +71,8 @@ import traceback
 import typing
 import unicodedata
 import warnings
+
+STARTED_WITH = dict(os.environb)  # what the commands of --on-visit get: OpenCV changes its environment, too
 
 # These libraries read their settings once, when they are loaded, so the settings stand before the imports.
 for _name, _value in (
@@ -3639,7 +3640,7 @@ def spreadsheet_text(text):
 
 
 class VisitCommand:
-    """The command of --on-visit, run by threads of its own for each visit that begins: nothing ever waits for it."""
+    """The command of --on-visit, run for each visit that begins: the main loop looks after it, never waits for it."""
     AT_ONCE = 3                 # commands that run at the same time
     WAITING = 8                 # visits that wait for their command: more than that is no news any more
     SECONDS = 60.0              # after which a command is ended, with all that it has started in its process group
@@ -3647,75 +3648,101 @@ class VisitCommand:
 
     def __init__(self, command):
         self.command = command
-        self._queue, self._running, self._closed = queue.Queue(self.WAITING), set(), False
-        self._failed = self._dropped = False
-        for _ in range(self.AT_ONCE):
-            threading.Thread(target=self._work, daemon=True).start()
+        self._waiting, self._running = collections.deque(), []  # (variables, frame); (process, photo, until when)
+        self._failed = self._dropped = self._no_photo = False
 
     def start(self, event, frame):
         """Has the command run for a visit; frame: what the photo is to show, or None."""
-        visitor = event.visitor
-        variables = {"DOORCAM_EVENT": event.kind, "DOORCAM_VISITOR": visitor.number, "DOORCAM_NAME": visitor.name,
-                     "DOORCAM_VISIT": visitor.seen_count,
-                     "DOORCAM_SECONDS_AWAY": "" if event.seconds is None else int(event.seconds)}
-        try:
-            self._dropped = self._dropped and not self._queue.empty()
-            self._queue.put_nowait(({name: str(value) for name, value in variables.items()}, frame))
-        except queue.Full:
-            if not self._dropped:
-                say("the command of --on-visit is too slow: %d are waiting, visits are left out" % self.WAITING)
-            self._dropped = True
+        visitor, full = event.visitor, len(self._waiting) == self.WAITING
+        if full and not self._dropped:
+            say("the command of --on-visit is too slow: %d are waiting, visits are left out" % self.WAITING)
+        self._dropped = full or self._dropped and bool(self._waiting)
+        if not full:
+            self._waiting.append(({
+                "DOORCAM_EVENT": event.kind, "DOORCAM_VISITOR": visitor.number, "DOORCAM_NAME": visitor.name,
+                "DOORCAM_VISIT": visitor.seen_count,
+                "DOORCAM_SECONDS_AWAY": "" if event.seconds is None else int(event.seconds)}, frame))
+        self.look_after()
 
-    def _work(self):
-        while True:
-            variables, frame = self._queue.get()
-            try:
-                fault = None if self._closed else self._run(variables, frame)
-            except Exception as error:
-                fault = why(error)
-            if fault and not self._failed and not self._closed:
-                say("the command of --on-visit failed (%s); it is run for the next visits all the same" % fault)
-            self._failed = bool(fault)
-            self._queue.task_done()
+    def look_after(self):
+        """Takes what has ended, ends what runs too long, starts the next, which takes some ms; whether more is left.
+        A command that cannot be killed keeps its place: there are never more of them than that."""
+        running, self._running = self._running, []
+        for process, photo, until in running:
+            status, late = process.poll(), time.monotonic() >= until
+            if status is not None:
+                remove(photo)
+            else:
+                if late:
+                    kill_group(process)
+                self._running.append((process, photo, math.inf if late else until))
+            if late or status is not None and until < math.inf:
+                self._note("ended after %d s" % self.SECONDS if status is None else
+                           {0: None, 127: "command not found"}.get(status, "status %d" % status))
+        if self._waiting and len(self._running) < self.AT_ONCE:
+            self._run(*self._waiting.popleft())
+        return bool(self._running or self._waiting)
 
     def _run(self, variables, frame):
-        """Runs the command for one visit; returns what went wrong, None if nothing did."""
-        with tempfile.NamedTemporaryFile(prefix="doorcam-", suffix=".jpg") as photo:  # 0600
-            photo.write(to_jpeg(frame) or b"")
-            photo.flush()
-            environment = dict(os.environb)     # bytes: Python 3.6 without a locale can't make them of names
-            environment.update((name.encode(), value.encode("utf-8")) for name, value in variables.items())
-            environment[b"DOORCAM_PHOTO"] = os.fsencode(photo.name)
+        """Starts the command for one visit."""
+        photo = self._photo(frame)
+        environment = dict(STARTED_WITH)    # bytes: Python 3.6 without a locale can't make them of names
+        environment[b"DOORCAM_PHOTO"] = os.fsencode(photo)
+        try:
+            environment.update((name.encode(), str(value).encode("utf-8")) for name, value in variables.items())
             process = subprocess.Popen(  # the command is the owner's own; what visitors are called is no part of it
                 self.command, shell=True, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL, start_new_session=True)
-            self._running.add(process)
-            try:
-                status = process.wait(self.SECONDS)
-            except subprocess.TimeoutExpired:
-                kill_group(process)
-                return "ended after %d s" % self.SECONDS
-            finally:
-                self._running.discard(process)
-        return None if status == 0 else "command not found" if status == 127 else "status %d" % status
+        except (OSError, ValueError) as error:
+            remove(photo)
+            self._note(why(error))
+        else:
+            self._running.append((process, photo, time.monotonic() + self.SECONDS))
+
+    def _photo(self, frame):
+        """The path of a new JPEG, "" if it can't be written: the command is the message, the photo comes with it."""
+        path = ""
+        try:
+            file, path = tempfile.mkstemp(".jpg", "doorcam-")  # 0600
+            with open(file, "wb") as photo:
+                photo.write(to_jpeg(frame) or b"")
+        except (OSError, cv2.error) as error:
+            if not self._no_photo:
+                say("the photo for --on-visit cannot be written (%s): the command is run without it" % why(error))
+            remove(path)
+            path = ""
+        self._no_photo = not path
+        return path
+
+    def _note(self, fault):
+        """Says what went wrong with a command, once until one succeeds again; fault: None if nothing did."""
+        if fault and not self._failed:
+            say("the command of --on-visit failed (%s); it is run for the next visits all the same" % fault)
+        self._failed = bool(fault)
 
     def close(self):
-        """Waits a moment for what runs or waits, then ends it."""
-        done = self._queue.all_tasks_done
-        with done:
-            if not done.wait_for(lambda: not self._queue.unfinished_tasks, self.AT_THE_END):
-                self._closed = True
-                say("a command of --on-visit still runs: it is ended")
-                for process in list(self._running):
-                    kill_group(process)
-                done.wait_for(lambda: not self._queue.unfinished_tasks, 1.0)
+        """Waits a moment for what runs or waits, then ends it, and not for its end: what hangs in a driver has none."""
+        until = time.monotonic() + self.AT_THE_END
+        while self.look_after() and time.monotonic() < until:
+            time.sleep(0.02)
+        if self._running:
+            say("a command of --on-visit still runs: it is ended")
+        for process, photo, _ in self._running:
+            kill_group(process)
+            remove(photo)
+        self._waiting, self._running = collections.deque(), []
 
 
 def kill_group(process):
-    """SIGKILL to a subprocess that has a session of its own, and to what it started; waits for its end."""
+    """SIGKILL to a subprocess that has a session of its own, and to what it started."""
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+
+
+def remove(path):
+    """Removes a file that may be gone already: the command may have moved its photo."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 class Stats:
@@ -3913,6 +3940,8 @@ class Watch:
             self.introduce()
             self.take_book()
             self.forget_when_due(now)
+            if self.command:
+                self.command.look_after()
             if frame is not None and self.mask:
                 frame = self.mask.apply(frame)
             events = self.find_faces(frame, now)
