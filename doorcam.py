@@ -398,7 +398,10 @@ def csi_pipeline(sensor, flip):
 
 
 def missing_gstreamer_elements(pipeline):
-    """Names of the pipeline's elements that are not installed: OpenCV would hang on them. Empty if nobody can tell."""
+    """Names of the pipeline's elements that are not installed: OpenCV would hang on them. Empty if nobody can tell.
+
+    Asked of the library, which an OpenCV with GStreamer brings; `gst-inspect-1.0 --exists` is in a package of its own.
+    """
     names = [part.split()[0] for part in pipeline.split("!") if part.split()]
     names = [name for name in names if re.match(r"^[a-zA-Z][\w-]*$", name)]
     try:
@@ -1300,18 +1303,11 @@ class OpenCVEngine:
     def _encode(self, frame, landmarks):
         """The encoding of a face in a BGR frame, of the length 1."""
         size = (self.SIDE, self.SIDE)
-        face = cv2.warpAffine(frame, similarity(landmarks, self.PLACES), size)
+        matrix = cv2.estimateAffinePartial2D(landmarks, self.PLACES, ransacReprojThreshold=1e6)[0]  # all points count
+        face = cv2.warpAffine(frame, matrix, size)
         face = cv2.flip(face, 1) if self._mirrored else face
         self._encoder.setInput(cv2.dnn.blobFromImage(face, 1.0, size, (0, 0, 0), True, False), "data")
         return mean_encoding([self._encoder.forward().ravel()])
-
-
-def similarity(points, places):
-    """The 2 x 3 matrix that turns, scales and moves points (n x 2) onto places as well as can be (least squares)."""
-    (x, y), one, none = points.T, np.ones(len(points)), np.zeros(len(points))
-    rows = np.concatenate([np.stack([x, -y, one, none], axis=1), np.stack([y, x, none, one], axis=1)])
-    a, b, right, down = np.linalg.lstsq(rows, places.T.ravel(), rcond=None)[0]
-    return np.array([[a, -b, right], [b, a, down]])
 
 
 MODELS = collections.OrderedDict((  # name: {SHA-256 of a published file: the first OpenCV that reads it}
@@ -2522,7 +2518,8 @@ def jpeg_fits(data):
 
 
 def jpeg_size(data):
-    """(width, height) that the header of a JPEG states, (0, 0) if there is none (ITU-T T.81, annex B)."""
+    """(width, height) that the header of a JPEG states, (0, 0) if there is none (ITU-T T.81, annex B). OpenCV cannot
+    tell without decoding, and Pillow, which can, is not needed without a window."""
     place = 2
     while data[:2] == b"\xff\xd8" and place + 9 <= len(data) and data[place] == 0xff:
         marker, length = data[place + 1], int.from_bytes(data[place + 2:place + 4], "big")
