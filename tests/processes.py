@@ -1,7 +1,9 @@
-"""Real parts for tests: doorcam as a process, clips, a display of our own, and waits that end."""
+"""Real parts for tests: doorcam as a process, tools of the system, clips, a display of our own, and waits that end."""
 import contextlib
 import ctypes
+import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +19,18 @@ ROOT = os.path.dirname(HERE)
 PROGRAM = os.path.join(ROOT, "doorcam.py")
 
 EXAMPLE = os.path.join(ROOT, doorcam.EXAMPLE)
+
+# for `settings` of a Doorcam: pauses that no test need wait for in full, but long enough for a busy machine
+IMPATIENT = {"CAMERA_LOST": 1.5, "CAMERA_TIMEOUT": 4000, "RECONNECT_PAUSES": (0.3, 1)}
+WITH_SETTINGS = """
+import sys
+sys.path.insert(0, %r)
+import doorcam
+for name, value in %r.items():
+    assert hasattr(doorcam, name), name
+    setattr(doorcam, name, value)
+sys.exit(doorcam.run_as_program())
+"""
 
 
 def wait_for(condition, seconds, what):
@@ -46,10 +60,70 @@ def obey_permissions():
         libc.prctl(24, capability, 0, 0, 0)  # 24: PR_CAPBSET_DROP
 
 
-class Doorcam:
-    """doorcam as a process in a folder; its output goes to files there."""
+# ----- tools of the system; which package of Debian's has which
 
-    def __init__(self, *arguments, folder, python=sys.executable, program=(PROGRAM,), env=None):
+PACKAGES = {"Xvfb": "xvfb", "xdotool": "xdotool", "xwininfo": "x11-utils", "setxkbmap": "x11-xkb-utils",
+            "wmctrl": "wmctrl", "openbox": "openbox", "import": "imagemagick", "ffmpeg": "ffmpeg", "curl": "curl",
+            "mosquitto": "mosquitto", "mosquitto_pub": "mosquitto-clients", "mosquitto_sub": "mosquitto-clients",
+            "chromium": "chromium", "systemd-analyze": "systemd", "fc-list": "fontconfig", "pgrep": "procps"}
+SBIN = "/usr/sbin"            # where servers are, which is not on everybody's PATH
+SYSTEM_PYTHON = "/usr/bin/python3"      # whose OpenCV has GStreamer
+FONTS = {"fonts-dejavu-core": "\u0623", "fonts-droid-fallback": "\u674e"}  # a letter of each
+GSTREAMER = [
+    ("python3-opencv", "import cv2, re; assert re.search('GStreamer: +YES', cv2.getBuildInformation())"),
+    ("python3-pil", "import PIL"), ("python3-gi", "import gi"),
+    ("gir1.2-gstreamer-1.0", "gi.require_version('Gst', '1.0'); from gi.repository import Gst; Gst.init(None)"),
+    ("python3-gst-1.0", "import gi.overrides.Gst"),
+    ("gir1.2-gst-plugins-base-1.0", "gi.require_version('GstVideo', '1.0')"),
+    ("gir1.2-gst-rtsp-server-1.0", "gi.require_version('GstRtspServer', '1.0')"),
+    ("gstreamer1.0-python3-plugin-loader", "assert Gst.Registry.get().find_plugin('python')"),
+    ("gstreamer1.0-plugins-base", "assert Gst.ElementFactory.find('videotestsrc')"),
+    ("gstreamer1.0-plugins-good", "assert Gst.ElementFactory.find('rtph264pay')"),
+    ("gstreamer1.0-plugins-ugly", "assert Gst.ElementFactory.find('x264enc')")]
+WHICH_FAIL = "import sys\nfor package, line in %r:\n    try: exec(line)\n    except Exception: print(package)"
+
+
+def missing(what, packages):
+    """The error of a test that lacks something of the system's: how to get it."""
+    return AssertionError("%s is missing: sudo apt-get install %s (tests/packages.txt has all that the tests need)"
+                          % (what, " ".join(packages)))
+
+
+def tool(*names):
+    """The path of a program, the first of several; AssertionError at once if one is missing, with its package."""
+    paths = [shutil.which(name, path=os.environ.get("PATH", "") + ":" + SBIN) for name in names]
+    for name, path in zip(names, paths):
+        if path is None:
+            raise missing(name, [PACKAGES[name]])
+    return paths[0]
+
+
+@functools.lru_cache(maxsize=None)
+def gstreamer(python=SYSTEM_PYTHON):
+    """The path of a Python with GStreamer and all that the tests want of it; AssertionError at once if it lacks any."""
+    lacking = subprocess.run([python, "-c", WHICH_FAIL % GSTREAMER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                             universal_newlines=True, timeout=60, env=environment()).stdout.split()
+    if lacking:
+        raise missing("part of GStreamer", lacking)
+    return python
+
+
+def fonts():
+    """AssertionError at once if the system has no fonts for the names of the tests."""
+    lacking = [package for package, letter in FONTS.items()
+               if not subprocess.check_output([tool("fc-list"), ":charset=%x" % ord(letter), "file"], timeout=60)]
+    if lacking:
+        raise missing("a font", lacking)
+
+
+class Doorcam:
+    """doorcam as a process in a folder; its output goes to files there.
+
+    settings: {name: value} of doorcam's settings that are to be others; the recognition process keeps its own.
+    """
+
+    def __init__(self, *arguments, folder, python=sys.executable, program=(PROGRAM,), env=None, settings=None):
+        program = ("-c", WITH_SETTINGS % (ROOT, settings)) if settings else program
         self.out_path, self.err_path = (os.path.join(str(folder), name) for name in ("stdout.txt", "stderr.txt"))
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.process = subprocess.Popen([python] + list(program) + [str(one) for one in arguments], cwd=str(folder),
@@ -158,8 +232,8 @@ def write_clip(path, frames, rate=10):
 
 @contextlib.contextmanager
 def process(*command, **more):
-    """A helper process that is gone afterwards, whatever happens."""
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, **more)
+    """A tool as a process that is gone afterwards, whatever happens."""
+    child = subprocess.Popen((tool(command[0]),) + command[1:], stdin=subprocess.DEVNULL, **more)
     try:
         yield child
     finally:

@@ -1,5 +1,7 @@
 """Reads a live source as doorcam does and prints a line for each frame: its height, its width, and the brightness of
-its four quarters. For the tests of cameras with a Python other than theirs: read_camera.py SOURCE FLIP"""
+its four quarters. For the tests of cameras with a Python other than theirs: read_camera.py SOURCE FLIP SETTINGS,
+the settings of doorcam's that are to be others as JSON"""
+import json
 import os
 import sys
 
@@ -8,6 +10,8 @@ import doorcam  # noqa: E402
 
 
 def main():
+    for name, value in json.loads(sys.argv[3]).items():
+        setattr(doorcam, name, value)
     camera = doorcam.LiveCamera(doorcam.parse_source(sys.argv[1]), sys.argv[2])
     for frame, _ in doorcam.live_frames(camera, lambda seconds: None):
         if frame is not None:

@@ -182,11 +182,6 @@ def in_the_distance(portrait, width):
     return frame
 
 
-@pytest.fixture(scope="module")
-def opencv_engine():
-    return doorcam.OpenCVEngine(*doorcam.find_models())
-
-
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_face_far_away_is_found_where_that_is_asked_for(opencv_engine, portraits, index):
     frame = in_the_distance(portraits[index], 36)
@@ -200,11 +195,11 @@ def test_a_face_far_away_is_found_where_that_is_asked_for(opencv_engine, portrai
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_who_comes_nearer_is_known_before_dlib_would_see_the_face(opencv_engine, portraits, index):
+def test_who_comes_nearer_is_known_before_dlib_would_see_the_face(opencv_engine, dlib_engine, portraits, index):
     metric, frame = doorcam.OPENCV, in_the_distance(portraits[index], 60)
     near, = opencv_engine.faces(look_at(canvas((portraits[index], 260, 320, 240))))
     far, = opencv_engine.faces(look_at(frame, far=True))
-    assert doorcam.good_sighting(far, metric) and not doorcam.DlibEngine().faces(look_at(frame))
+    assert doorcam.good_sighting(far, metric) and not dlib_engine.faces(look_at(frame))
     book = book_of(near.encoding, metric=metric)
     assert book.lookup_known_face(far.encoding)[0][0] > book.caution() + doorcam.DOUBT
     followed, = opencv_engine.faces(look_at(frame, whole=False, regions=[(far.box, True)]))
@@ -410,3 +405,31 @@ def test_a_jetson_camera_turned(flip, method, size):
     assert "flip-method=%d " % method in pipeline
     assert "width=(int)%d, height=(int)%d, format=(string)BGRx" % size in pipeline
     assert "width=(int)1280, height=(int)720, format=(string)NV12" in pipeline
+
+
+# --------------------------------------------------------------------------------------------------------- by night
+
+
+def by_night(frame, noise=9.0):
+    """A frame as an infrared camera gives it: grey, dark, full of noise."""
+    grey = (cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) / 255.0) ** 1.6 * 255
+    grey += np.random.RandomState(1).normal(0, noise, grey.shape)
+    return cv2.cvtColor(np.clip(grey, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+
+
+def test_only_a_grey_picture_is_blurred(portraits):
+    assert doorcam.without_noise(portraits[0]) is portraits[0]
+    dark = by_night(portraits[0])
+    calm = doorcam.without_noise(dark)
+    assert calm.shape == dark.shape and calm.std() < dark.std() and doorcam.sharpness(calm) < doorcam.sharpness(dark)
+    compressed = cv2.imdecode(np.frombuffer(doorcam.to_jpeg(dark), np.uint8), cv2.IMREAD_COLOR)
+    assert doorcam.sharpness(doorcam.without_noise(compressed)) < doorcam.sharpness(compressed)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_somebody_by_night_is_known_by_day_s_picture(engine, metric, portraits, found, index):
+    faces = [largest(engine.faces(look_at(by_night(canvas((portraits[index], 150, 320, 240)), noise), scale=1.0)))
+             for noise in (8.0, 9.0, 10.0)]
+    book = book_of(*[one.encoding for one in found], metric=metric)
+    odds, visitor = book.lookup_known_face(doorcam.mean_encoding([one.encoding for one in faces]))[0]
+    assert visitor.number == index + 1 and odds > book.caution() + doorcam.DOUBT

@@ -73,30 +73,43 @@ def requirements():
     return own, [line for line in lines if line and line not in own]
 
 
-def make_environment(name, python, *installs):
-    """The python of an environment in which pip installed each of the lists, kept in the folder for temporary files
-    for the next run."""
-    key = hashlib.sha256(repr((python, installs)).encode()).hexdigest()[:12]
+PIP = ("-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile")
+
+
+def kept_folder(name, make, *what):
+    """A folder that make(folder, *what) has filled, kept in the folder for temporary files for the next run."""
+    key = hashlib.sha256(repr(what).encode()).hexdigest()[:12]
     parent = os.path.join(tempfile.gettempdir(), "doorcam-tests-%d" % os.getuid())
     os.makedirs(parent, mode=0o700, exist_ok=True)
     assert os.stat(parent).st_uid == os.getuid(), parent
     folder = os.path.join(parent, "%s-%s" % (name, key))
-    made, complete = os.path.join(folder, "bin", "python"), os.path.join(folder, "complete")
+    complete = os.path.join(folder, "complete")
     if not os.path.exists(complete):
         shutil.rmtree(folder, ignore_errors=True)
-        call(python, "-m", "venv", folder)
-        for packages in installs:
-            call(made, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile", *packages)
+        make(folder, *what)
         open(complete, "w").close()
-    return made
+    return folder
+
+
+def make_environment(folder, python, *installs):
+    """An environment in which pip installed each of the lists."""
+    call(python, "-m", "venv", folder)
+    for packages in installs:
+        call(os.path.join(folder, "bin", "python"), *PIP + tuple(packages))
+
+
+def make_opencv(folder, python, wanted):
+    """OpenCV alone, to be put before that of the tests' own environment."""
+    call(python, *PIP + ("--no-deps", "--target", folder, "opencv-python" + wanted))
 
 
 def environment_for(version, python):
     """The python of an environment with what doorcam needs."""
     own, others = requirements()
     tools = [OLD_TOOLS[version]] if version in OLD_TOOLS else []
-    return make_environment("python" + version, python, *tools + [
+    folder = kept_folder("python" + version, make_environment, python, *tools + [
         others + DEPENDENCIES, ["--no-deps"] + own])  # face_recognition would have dlib compiled
+    return os.path.join(folder, "bin", "python")
 
 
 def watch_recording(python, recording, folder):
@@ -150,13 +163,15 @@ ABSENT = ("dlib", "face_recognition", "face_recognition_models")
 
 
 def with_opencv(wanted):
-    """A Python with that OpenCV, numpy and Pillow, and nothing else."""
-    name = re.sub(r"[^0-9]+", "-", wanted).rstrip("-")
-    return make_environment("opencv" + name, sys.executable, ["numpy", "Pillow", "opencv-python" + wanted])
+    """The folder with that OpenCV; None for that of the tests."""
+    if wanted is None:
+        return None
+    return kept_folder("opencv" + re.sub(r"[^0-9]+", "-", wanted).rstrip("-"), make_opencv, sys.executable, wanted)
 
 
-def run_opencv(python, folder, clip, absent=ABSENT):
-    """Has doorcam watch a recording with the second engine, where some packages can't be imported; (status, out, err).
+def run_opencv(opencv, folder, clip, absent=ABSENT):
+    """Has doorcam watch a recording with the second engine and the OpenCV in a folder, where some packages can't be
+    imported; (status, out, err).
 
     To try it is noticed, too: it ends the program.
     """
@@ -165,18 +180,17 @@ def run_opencv(python, folder, clip, absent=ABSENT):
         (folder / (name + ".py")).write_text("raise " + error % name)
     models = os.path.dirname(doorcam.find_models()[0])
     return run_doorcam("--headless", "--engine", "opencv", "--models", models, "--source", clip, "--log", "log.csv",
-                       "--visit-gap", "10", folder=folder, python=python, seconds=RUN_LIMIT,
-                       env=environment(PYTHONPATH=str(folder)))
+                       "--visit-gap", "10", folder=folder, seconds=RUN_LIMIT,
+                       env=environment(PYTHONPATH=os.pathsep.join([str(folder)] + ([opencv] if opencv else []))))
 
 
 @pytest.mark.parametrize("wanted, version", [("==4.11.0.86", "4.11.0"), (">=4.12,<5", "4."), (">=5.0,<5.1", "5.0."),
                                              (None, None)])
 def test_the_second_engine_under_each_opencv(tmp_path, demo_clip, wanted, version):
     """None: that of the tests."""
-    python, version = (with_opencv(wanted), version) if wanted else (sys.executable, doorcam.cv2.__version__)
-    status, out, err = run_opencv(python, tmp_path, demo_clip)
+    status, out, err = run_opencv(with_opencv(wanted), tmp_path, demo_clip)
     assert (status, err) == (0, ""), out
-    assert re.search("^engine: OpenCV " + re.escape(version), out, re.M)
+    assert re.search("^engine: OpenCV " + re.escape(version or doorcam.cv2.__version__), out, re.M)
     assert events_of(tmp_path) == DEMO_EVENTS
 
 
@@ -187,7 +201,7 @@ def events_of(folder):
 
 def test_the_second_engine_without_a_window_takes_no_more_than_numpy_and_opencv(tmp_path, demo_clip):
     """A text that nobody sees needs no font."""
-    status, out, err = run_opencv(sys.executable, tmp_path, demo_clip, ABSENT + ("PIL",))
+    status, out, err = run_opencv(None, tmp_path, demo_clip, ABSENT + ("PIL",))
     assert (status, err) == (0, ""), out
     assert events_of(tmp_path) == DEMO_EVENTS
 

@@ -1,5 +1,6 @@
 """README.md says what is true: its commands, the help text, the messages, the links and the picture."""
 import ast
+import itertools
 import os
 import re
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import cv2
 import pytest
 
-from processes import PROGRAM, ROOT, environment
+from processes import PROGRAM, ROOT, environment, tool
 
 SET_UP, TESTS = "dlib", "Tests"  # the headings over the two commands that install packages of the system
 FIRST_SCREEN = 40               # lines
@@ -27,8 +28,15 @@ def readme():
 
 
 def code_after(heading):
-    """The first block of code under a heading of README.md."""
-    return re.search(r"^#+ %s$.*?^```\w*\n(.*?)^```$" % re.escape(heading), readme(), re.M | re.S).group(1)
+    """The first block of code under a heading of README.md, under "Tests" the last: the first runs the quick ones."""
+    return codes_after(heading)[-1 if heading == TESTS else 0]
+
+
+def codes_after(heading):
+    """All blocks of code under a heading of README.md, up to the next heading."""
+    chapter = re.split(r"^#+ %s$" % re.escape(heading), readme(), flags=re.M)[1]
+    blocks = re.findall(r"^```\w*\n(.*?)^```$|^(#+ )", chapter, re.M | re.S)
+    return [code for code, _ in itertools.takewhile(lambda block: not block[1], blocks)]
 
 
 def packages(text):
@@ -160,6 +168,13 @@ def test_the_commands_work_as_they_stand_with_sudo_and_without(machine, heading,
         assert steps[1].split()[-3:] == ["one", "two", "three"]
 
 
+def test_the_command_of_the_quick_tests(machine):
+    status, steps = machine(codes_after(TESTS)[0])
+    assert status == 0
+    assert steps[0] == "python3 -m venv .venv" and steps[-1] == ".venv/bin/python -m pytest tests -m quick"
+    assert not any("sudo" in step or "apt" in step or "dlib" in step for step in steps)
+
+
 @pytest.mark.parametrize("heading", (SET_UP, TESTS))
 @pytest.mark.parametrize("failing", ("update", "install"))
 def test_a_command_stops_where_something_fails(machine, heading, failing):
@@ -183,7 +198,7 @@ def test_the_service_file(tmp_path):
     """systemd takes the unit of "Start at boot" without a word; a wrong one it does not."""
     def verify(text):
         (tmp_path / "doorcam.service").write_text(text)
-        done = subprocess.run(["systemd-analyze", "--user", "verify", str(tmp_path / "doorcam.service")],
+        done = subprocess.run([tool("systemd-analyze"), "--user", "verify", str(tmp_path / "doorcam.service")],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, timeout=60,
                               env=dict(os.environ, HOME=str(tmp_path), XDG_RUNTIME_DIR=str(tmp_path)))
         return done.returncode, [line for line in done.stdout.splitlines() if "doorcam.service" in line]

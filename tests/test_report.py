@@ -15,7 +15,7 @@ import pytest
 
 import doorcam
 from helpers import START, person
-from processes import EXAMPLE, environment, one_line, portrait, run_doorcam
+from processes import EXAMPLE, environment, one_line, portrait, run_doorcam, tool
 
 HOSTILE = ("<script>alert(1)</script>", "\"><img src=http://evil.example/x onerror=alert(1)>", "' onload='x",
            "&lt;b&gt;", "</style></head><link rel=stylesheet href=//evil.example/y>", "--><!--", "\u202eabc", "مريم",
@@ -250,7 +250,7 @@ def proxy():
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) if hasattr(http.server, "ThreadingHTTPServer") \
         else http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield server.server_port, requests
     server.shutdown()
     server.server_close()
@@ -259,7 +259,7 @@ def proxy():
 def browse(folder, port, *arguments):
     """Runs headless Chromium; what it prints."""
     return subprocess.check_output(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
+        [tool("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--allow-file-access-from-files",
          "--user-data-dir=%s" % (folder / "chromium"), "--proxy-server=127.0.0.1:%d" % port,
          "--proxy-bypass-list=<-loopback>"] + list(arguments), stderr=subprocess.DEVNULL, timeout=120,

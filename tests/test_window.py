@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import doorcam
-from processes import EXAMPLE, Doorcam, environment, one_line, process, wait_for, xvfb
+from processes import EXAMPLE, Doorcam, environment, one_line, process, tool, wait_for, xvfb
 
 
 class Desktop:
@@ -20,7 +20,7 @@ class Desktop:
         self.folder, self.server, self.display, self.door = folder, server, display, door
 
     def call(self, *command):
-        return subprocess.run(command, env=environment(DISPLAY=self.display), stdout=subprocess.PIPE, timeout=30,
+        return subprocess.run((tool(command[0]),) + command[1:], env=environment(DISPLAY=self.display), stdout=subprocess.PIPE, timeout=30,
                               stderr=subprocess.DEVNULL, universal_newlines=True).stdout
 
     def place(self):
@@ -80,6 +80,7 @@ def find_text(picture, text, size):
 @contextlib.contextmanager
 def desktop(folder, *options, **more):
     """A Desktop whose demo keeps its book in mine.dat."""
+    tool("Xvfb", "xdotool", "xwininfo", "import", *(("openbox", "wmctrl") if more.get("manager") else ()))
     size = more.get("size", (1600, 900))
     with xvfb(*size, arguments=("-fbdir", str(folder))) as (server, display), contextlib.ExitStack() as stack:
         env = environment(DISPLAY=display)

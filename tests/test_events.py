@@ -25,7 +25,7 @@ import pytest
 
 import doorcam
 from helpers import START, Story, book_of, face, person
-from processes import EXAMPLE, environment, one_line, process, run_doorcam, visit_frames, wait_for, write_clip
+from processes import EXAMPLE, environment, one_line, process, run_doorcam, tool, visit_frames, wait_for, write_clip
 
 HOSTILE = ("=cmd|' /C calc'!A0", "a\x1b[2J\x07b", "'; rm -rf ~; $(reboot) `id`", "<script>alert(1)</script>", "-n",
            "%s%n{0}\\", "x" * 10000, "\u202eabc", "Мария", "مريم", "李明", "")
@@ -541,7 +541,7 @@ def web():
             pass
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield "http://127.0.0.1:%d" % server.server_port, requests
     server.shutdown()
@@ -563,6 +563,7 @@ def run_recipe(command, on_visit):
     ("webhook", "http://homeassistant.local:8123", "/api/webhook/doorcam"),
     ("apprise", "json://localhost:8080", "/door")))
 def test_the_recipes_for_the_web(service, host, path, web, on_visit, capsys):
+    tool("curl")
     address, requests = web
     command = recipe(service)
     assert host in command
@@ -588,9 +589,9 @@ def test_the_recipe_for_mqtt(on_visit, capsys, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    mosquitto = shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin")
-    with process(mosquitto, "-p", port, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-        wait_for(lambda: not subprocess.call(("mosquitto_pub", "-p", port, "-t", "ready", "-m", "x", "-r"),
+    tool("mosquitto", "mosquitto_sub")
+    with process("mosquitto", "-p", port, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        wait_for(lambda: not subprocess.call((tool("mosquitto_pub"), "-p", port, "-t", "ready", "-m", "x", "-r"),
                                              stderr=subprocess.DEVNULL), 20, "the broker")
         with open(str(tmp_path / "got"), "wb") as file:
             with process("mosquitto_sub", "-p", port, "-t", "doorcam/#", "-t", "ready", "-C", "3", "-F", "%t %x",

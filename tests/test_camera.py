@@ -19,11 +19,10 @@ import pytest
 
 import doorcam
 from helpers import Story, face, person
-from processes import (EXAMPLE, HERE, Doorcam, environment, numbered, one_line, read_number, run_doorcam,
-                       visit_frames, wait_for, xvfb)
+from processes import (EXAMPLE, HERE, IMPATIENT, Doorcam, environment, gstreamer, numbered, one_line, read_number,
+                       run_doorcam, tool, visit_frames, wait_for, xvfb)
 from test_window import find_text
 
-SYSTEM_PYTHON = "/usr/bin/python3"      # whose OpenCV has GStreamer
 BACK = 2 * doorcam.CAMERA_TIMEOUT / 1000.0 + max(doorcam.RECONNECT_PAUSES) + 10  # s in which a camera must be back
 
 
@@ -58,6 +57,11 @@ class Watcher:
         assert self.error is None, self.error
         return self.frames[-1][1]
 
+    def wait_for_first(self, count, seconds=10):
+        """Waits until so many frames have come since the start, where there are few: some may have come already."""
+        wait_for(lambda: self.error or len(self.frames) >= count, seconds, "no frames")
+        assert self.error is None, self.error
+
     def wait_for_loss(self, seconds=30):
         wait_for(lambda: self.camera.silent() > doorcam.CAMERA_LOST, seconds, "the loss is not noticed")
 
@@ -78,6 +82,12 @@ def watch():
     yield make
     for watcher in watchers:
         watcher.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    for name, value in IMPATIENT.items():
+        monkeypatch.setattr(doorcam, name, value)
 
 
 def said_once(capsys, name, trouble=""):
@@ -106,7 +116,7 @@ class RtspCamera:
         self.shown = "rtsp://***@127.0.0.1:%d/cam" % self.port
 
     def on(self):
-        self._server = subprocess.Popen([SYSTEM_PYTHON, os.path.join(HERE, "rtsp_server.py"), str(self.port)],
+        self._server = subprocess.Popen([gstreamer(), os.path.join(HERE, "rtsp_server.py"), str(self.port)],
                                         env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert self._server.stdout.readline() == b"ready\n"
 
@@ -126,7 +136,7 @@ def rtsp():
     camera.off()
 
 
-def test_an_rtsp_camera_that_is_restarted_comes_back(rtsp, watch, capsys):
+def test_an_rtsp_camera_that_is_restarted_comes_back(impatient, rtsp, watch, capsys):
     watcher = watch(rtsp.address)
     assert watcher.wait_for_frames().shape == (480, 640, 3)
     rtsp.off()
@@ -136,7 +146,7 @@ def test_an_rtsp_camera_that_is_restarted_comes_back(rtsp, watch, capsys):
     said_once(capsys, rtsp.shown)
 
 
-def test_an_rtsp_camera_that_freezes_comes_back(rtsp, watch, capsys):
+def test_an_rtsp_camera_that_freezes_comes_back(impatient, rtsp, watch, capsys):
     watcher = watch(rtsp.address)
     watcher.wait_for_frames()
     rtsp.freeze()
@@ -184,7 +194,7 @@ class HttpCamera(http.server.ThreadingHTTPServer if hasattr(http.server, "Thread
         self.mode, self.size, self.rate, self.frames = "run", (640, 480), 20.0, None
         self.address = "http://anna:geheim@127.0.0.1:%d/video" % self.server_address[1]
         self.shown = "http://***@127.0.0.1:%d/video" % self.server_address[1]
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def handle_error(self, request, client_address):
         """A reader that has gone is no error."""
@@ -238,7 +248,7 @@ def http_camera():
 
 
 @pytest.mark.parametrize("mode", ["stop", "garbage", "close"])
-def test_an_http_camera_that_fails_comes_back(http_camera, watch, capsys, mode):
+def test_an_http_camera_that_fails_comes_back(impatient, http_camera, watch, capsys, mode):
     watcher = watch(http_camera.address)
     watcher.wait_for_frames()
     http_camera.mode = mode
@@ -249,7 +259,7 @@ def test_an_http_camera_that_fails_comes_back(http_camera, watch, capsys, mode):
     said_once(capsys, http_camera.shown)
 
 
-def test_an_http_camera_whose_machine_is_restarted_comes_back(watch, capsys):
+def test_an_http_camera_whose_machine_is_restarted_comes_back(impatient, watch, capsys):
     camera = HttpCamera()
     watcher = watch(camera.address)
     watcher.wait_for_frames()
@@ -288,7 +298,8 @@ def test_an_http_camera_may_be_slow_or_fast(http_camera, watch, capsys, rate):
 def test_a_lost_camera_leaves_visits_and_data_alone(http_camera, tmp_path):
     http_camera.frames = list(visit_frames(20))
     shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
-    with Doorcam("--source", http_camera.address, "--headless", "--log", "log.csv", "--stats", folder=tmp_path) as door:
+    with Doorcam("--source", http_camera.address, "--headless", "--log", "log.csv", "--stats", folder=tmp_path,
+                 settings=IMPATIENT) as door:
         door.wait_for("visitor 1 returned", 60)
         http_camera.mode = "close"
         door.wait_for("no picture from")
@@ -308,12 +319,13 @@ def test_a_lost_camera_leaves_visits_and_data_alone(http_camera, tmp_path):
 
 def test_the_window_says_since_when_there_is_no_picture(http_camera, tmp_path):
     http_camera.size = (1280, 720)  # as the picture that waits for the first frame: it makes the window's size
+    tool("Xvfb", "import")
     with xvfb(1280, 800) as (_, display):
         env = environment(DISPLAY=display)
         shot = str(tmp_path / "screen.png")
 
         def see(text, size=0.75):
-            subprocess.run(["import", "-window", "root", shot], env=env, timeout=30, check=True)
+            subprocess.run([tool("import"), "-window", "root", shot], env=env, timeout=30, check=True)
             return find_text(cv2.imread(shot), text, size * doorcam.unit_of(np.zeros((648, 1152))))
         with Doorcam("--source", http_camera.address, folder=tmp_path, env=env) as door:
             def shows_the_frame():
@@ -334,17 +346,18 @@ def test_the_window_says_since_when_there_is_no_picture(http_camera, tmp_path):
 
 def test_a_camera_that_never_gives_a_frame_ends_the_program(http_camera, tmp_path):
     http_camera.mode = "silent"
-    status, out, err = run_doorcam("--source", http_camera.address, "--headless", folder=tmp_path, seconds=60)
+    status, out, err = run_doorcam("--source", http_camera.address, "--headless", folder=tmp_path, seconds=60,
+                                   settings=IMPATIENT)
     assert status == 1
     one_line(err, http_camera.shown)
 
 
 def test_half_a_frame_now_and_then_is_no_camera_that_is_back(http_camera, tmp_path):
-    with Doorcam("--source", http_camera.address, "--headless", folder=tmp_path) as door:
+    with Doorcam("--source", http_camera.address, "--headless", folder=tmp_path, settings=IMPATIENT) as door:
         door.wait_for("engine", 60)
         http_camera.mode = "stop"
         door.wait_for("no picture from", 30)
-        time.sleep(2 * doorcam.CAMERA_TIMEOUT / 1000.0)  # it is tried twice, and gives half a frame each time
+        time.sleep(2 * IMPATIENT["CAMERA_TIMEOUT"] / 1000.0)  # it is tried twice, and gives half a frame each time
         assert len(door.err().splitlines()) == 1
         assert door.stop()[0] == 0
 
@@ -403,12 +416,12 @@ class CsiCamera:
         os.rename(self._control + ".new", self._control)
 
     def doorcam(self, *options, **more):
-        return Doorcam("--headless", *options, python=SYSTEM_PYTHON, env=self.env, **more)
+        return Doorcam("--headless", *options, python=gstreamer(), env=self.env, settings=IMPATIENT, **more)
 
     def reader(self, folder, source="csi", flip="none"):
         """The program that prints a line for each frame."""
-        return Doorcam(source, flip, python=SYSTEM_PYTHON, program=[os.path.join(HERE, "read_camera.py")],
-                       env=self.env, folder=folder)
+        return Doorcam(source, flip, json.dumps(IMPATIENT), python=gstreamer(), env=self.env, folder=folder,
+                       program=[os.path.join(HERE, "read_camera.py")])
 
 
 @pytest.fixture
@@ -471,7 +484,7 @@ def test_a_stalled_csi_camera_does_not_hold_up_the_end(csi, tmp_path):
         status, out, err = door.stop(seconds=20)
     assert (status, len(ours(err))) == (0, 1)
     assert json.loads(out.splitlines()[-1])["frames"] > 10
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], stdout=subprocess.PIPE, universal_newlines=True).stdout
+    left = subprocess.run([tool("pgrep"), "-f", str(tmp_path)], stdout=subprocess.PIPE, universal_newlines=True).stdout
     assert left == ""
 
 
@@ -543,9 +556,9 @@ def quick(monkeypatch):
 @pytest.mark.parametrize("loss", [None, cv2.error("select() timeout"), ValueError("a frame of no known kind")])
 def test_a_usb_camera_that_is_unplugged_and_plugged_in_again(quick, watch, capsys, loss):
     gone = doorcam.DoorcamError("camera 0 is not there")
-    opener = plugged(FakeCapture([GREY] * 5 + [loss]), *[gone] * 8)
+    opener = plugged(FakeCapture([GREY] * 5 + [loss]), *[gone] * 20)
     watcher = watch("0", capture=opener)
-    watcher.wait_for_frames(3)
+    watcher.wait_for_first(3)
     watcher.wait_for_loss()
     watcher.wait_for_frames(20)
     assert opener.given[0].released
@@ -560,14 +573,16 @@ def test_a_usb_camera_is_found_under_its_new_number(quick, watch, tmp_path, monk
     monkeypatch.setattr(doorcam, "V4L_FOLDER", str(tmp_path))
     plug(0, "Door Cam: Door Cam\n")
     plug(1, "Door Cam: Door Cam\n")  # every USB camera has a second number, which gives no pictures
-    opener = plugged(FakeCapture([GREY] * 5))
+    moved = threading.Event()
+    opener = plugged(FakeCapture([GREY] * 5 + [lambda: (moved.wait(30), (False, None))[1]]))
     watcher = watch("0", capture=opener)
-    watcher.wait_for_frames(3)
+    watcher.wait_for_first(3)
     for number in (0, 1):
         shutil.rmtree(str(tmp_path / ("video%d" % number)))
     plug(0, "Another\n")
     for number in (9, 10):
         plug(number, "Door Cam: Door Cam\n")
+    moved.set()
     watcher.wait_for_frames(20)
     assert opener.sources[-1] == doorcam.Source("camera", 9)
 
@@ -612,17 +627,18 @@ def test_a_picture_that_stands_still_for_a_moment_is_one(quick, watch, capsys, m
     assert len(opener.given) == 1 and capsys.readouterr().err == ""
 
 
-def test_reads_that_never_return_are_given_up_but_not_without_end(quick, watch):
+def test_reads_that_never_return_are_given_up_but_not_without_end(quick, watch, monkeypatch):
     freed = threading.Event()
 
     def hang():
         freed.wait(60)
         return False, None
+    monkeypatch.setattr(doorcam, "CAMERA_STALLED", 0.5)
     opener = plugged(FakeCapture([GREY, hang]), *[FakeCapture([hang]) for _ in range(50)])
     watcher = watch("0", capture=opener)
-    watcher.wait_for_frames(1)
+    watcher.wait_for_first(1)
     wait_for(lambda: len(opener.given) == doorcam.HUNG_READERS + 1, 30, "not enough attempts")
-    time.sleep(2.5)
+    time.sleep(4 * doorcam.CAMERA_STALLED)
     assert len(opener.given) == doorcam.HUNG_READERS + 1
     freed.set()
     wait_for(lambda: len(opener.given) > doorcam.HUNG_READERS + 1, 10, "the last reader does not go on")

@@ -7,9 +7,14 @@ import pytest
 
 import doorcam
 from helpers import START, Story, face, person
-from processes import Doorcam, environment, xvfb
+from processes import Doorcam, environment, fonts, tool, xvfb
 
 SCRIPTS = {"Latin": "Zoë", "Cyrillic": "Мария", "Greek": "Ελένη", "Hebrew": "יעל", "Arabic": "مريم", "Chinese": "李明"}
+
+
+@pytest.fixture(scope="module")
+def some_fonts():
+    fonts()
 
 
 def ink(text, pixels=24, width=None):
@@ -17,6 +22,7 @@ def ink(text, pixels=24, width=None):
 
 
 @pytest.mark.parametrize("script", sorted(SCRIPTS))
+@pytest.mark.usefixtures("some_fonts")
 def test_each_letter_is_drawn_as_itself(script):
     pictures = [ink(letter) for letter in sorted(set(SCRIPTS[script]))] + [ink("\U000e0fff"), ink("?")]
     for index, picture in enumerate(pictures[:-2]):
@@ -25,6 +31,7 @@ def test_each_letter_is_drawn_as_itself(script):
             assert picture.shape != other.shape or (picture != other).any(), "a letter that the font lacks"
 
 
+@pytest.mark.usefixtures("some_fonts")
 def test_arabic_letters_are_joined_and_run_from_right_to_left():
     joined, apart = ink("بيت"), ink("ب\u200cي\u200cت")
     assert joined.shape[1] < apart.shape[1]
@@ -38,6 +45,7 @@ def test_a_label_keeps_its_order_whatever_the_name():
     assert np.array_equal(label[:, :name.shape[1] - 2], name[:, :-2])
 
 
+@pytest.mark.usefixtures("some_fonts")
 def test_two_names_of_different_scripts_are_both_drawn():
     together = doorcam.text_pieces("Мария 李明 & אבא יעל", 24)
     assert [piece for piece, _ in together] == ["Мария", " ", "李明", " & ", "אבא יעל"]
@@ -74,6 +82,7 @@ def test_text_over_the_edge_of_the_frame_is_cut_off(place):
     assert np.array_equal(frame, whole[200:260, 600:1000])
 
 
+@pytest.mark.usefixtures("some_fonts")
 def test_the_color_is_the_one_asked_for():
     frame = np.full((60, 200, 3), 255, np.uint8)
     doorcam.put_text(frame, "███", 5, 40, 0.8, doorcam.RED)
@@ -103,6 +112,7 @@ def test_without_any_font_ascii_is_drawn_and_it_is_said_once(no_fonts, capsys):
     assert ink("x" * 100, 24, 100).shape[1] <= 100
 
 
+@pytest.mark.usefixtures("some_fonts")
 def test_without_fontconfig_a_font_is_found_where_they_usually_are(monkeypatch):
     for cache in (doorcam.font_files, doorcam.load_font, doorcam.text_bitmap):
         cache.cache_clear()
@@ -116,6 +126,7 @@ def test_without_fontconfig_a_font_is_found_where_they_usually_are(monkeypatch):
         cache.cache_clear()
 
 
+@pytest.mark.usefixtures("some_fonts")
 def test_the_names_stand_in_labels_and_cards():
     visitor = doorcam.Visitor(1, [person(1)], START, "dlib")
     visitor.name, visitor.seen_count = "Мария", 3
@@ -187,6 +198,7 @@ def test_the_key_means_the_largest_face_or_who_was_seen_last():
 
 
 def test_a_name_typed_in_the_window_is_kept(tmp_path):
+    tool("Xvfb", "xdotool", "setxkbmap")
     with xvfb() as (_, display):
         def keys(*arguments):
             subprocess.check_call(("xdotool",) + arguments, timeout=30, env=environment(DISPLAY=display))

@@ -49,7 +49,8 @@ def watch(monkeypatch, tmp_path):
         recognition = SlowRecognition(faces_at, delay)
         monkeypatch.setattr(doorcam, "Recognizer", lambda *_, **__: recognition)
         options = doorcam.make_parser().parse_args(
-            ["--headless", "--source", "rtsp://127.0.0.1:1/", "--faces", str(tmp_path / ("%d.dat" % len(made)))])
+            ["--headless", "--source", "rtsp://127.0.0.1:1/", "--engine", "dlib", "--faces",
+             str(tmp_path / ("%d.dat" % len(made)))])
         one = doorcam.Watch(options, types.SimpleNamespace(asked=False))
         if one.loading:
             one.loading.result()
