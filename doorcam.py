@@ -72,7 +72,7 @@ import typing
 import unicodedata
 import warnings
 
-STARTED_WITH = dict(os.environb)  # what the commands of --on-visit get: OpenCV changes its environment, too
+STARTED_WITH = dict(os.environb)  # for the commands of --on-visit: what follows, and OpenCV, change the environment
 
 # These libraries read their settings once, when they are loaded, so the settings stand before the imports.
 for _name, _value in (
