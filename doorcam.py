@@ -55,7 +55,6 @@ import math
 import mmap
 import os
 import pickle
-import queue
 import re
 import resource
 import select
@@ -72,6 +71,8 @@ import traceback
 import typing
 import unicodedata
 import warnings
+
+STARTED_WITH = dict(os.environb)  # for the commands of --on-visit: what follows, and OpenCV, change the environment
 
 # These libraries read their settings once, when they are loaded, so the settings stand before the imports.
 for _name, _value in (
@@ -101,49 +102,40 @@ except ImportError as missing:
 
 # ---------------------------------------------------------------------------------------------------- settings
 
+# What an owner may want to turn; what one section goes by stands at its head.
 CAPTURE_WIDTH, CAPTURE_HEIGHT = 1280, 720  # pixels asked of a USB or CSI camera: what most can do at 30 a second
 CAPTURE_RATE = 30             # frames a second asked of a CSI camera
 SMALL_WIDTH = 320             # pixels; faces are looked for in a picture this wide: 1280 becomes a quarter
-DEFAULT_RATE = 25.0           # frames a second of a recording that does not say
-
-LOOK_PERIOD = 0.095           # s between two looks while somebody is undecided; shorter than the frames of 10 a second
-CALM_PERIOD = 0.19            # s, when everybody in view is decided: the boxes move with the faces in between
-STILL_PERIOD = 0.95           # s, when nothing moves and everybody is decided
-IDLE_PERIOD = 3.0             # s, when nothing moves and nobody is in view: somebody may stand still
-WHOLE_PERIOD = 0.45           # s between two looks at the whole picture while faces are followed
-ENCODE_PERIOD = 2.0           # s between two encodings of a face that is decided
-MOTION_HOLD = 2.0             # s after the last motion in which the scene still counts as moving
-EMPTY_LOOKS = 20              # looks in a moving scene without a face after which they come less often
-LOOKING_LIMIT = 10.0          # s after which an undecided face is no longer looked at more often than others
-
-MIN_FRONTAL = 0.20            # 1 looks into the camera, 0 in profile (see frontality)
-MIN_SHARPNESS = 15.0          # variance of the Laplacian of the face at 100 pixels: below it all is blur
-KNOWN_SIGHTINGS = 3           # encodings before somebody can be called known or new
-ENROL_SIGHTINGS = 5           # weight of encodings before somebody is enrolled: a hand is not found so often
-RECONSIDER = 5                # encodings after which it is asked again who somebody is
-ENOUGH_SIGHTINGS = 10         # weight of encodings after which more do not change the mean: decide
-SIGHTING_SECONDS = 0.5        # s between two encodings for which the later one has the weight of one more, see Track
-MOST_WEIGHT = 3.0             # of one encoding: a slow board's looks are worth more, but none is worth everything
-EVIDENCE_SIGHTINGS = 30       # encodings of a track that are kept
-TRACK_LOST = 2.0              # s without a sighting after which a track has ended,
-LOST_LOOKS = 3                # if so many looks in a row did not find it
-FLOW_ERROR = 12.0             # levels of 255 by which a point's surroundings may change; what was hidden: 30 and more
-BOX_LOST = 0.6                # s without a sighting after which its box is neither drawn nor looked for so often
-
-MAX_ENCODINGS = 8             # kept of a visitor, one a visit: other light, glasses, night
-CANDIDATES = 8                # likeliest visitors that a look-up gives
-MAX_APART = 100               # numbers of others seen together with a visitor that are kept
+LOOK_WIDTH = 1920             # pixels; a wider frame is reduced to that before faces are looked for
+CAMERA_LOST = 3.0             # s without a frame after which the picture counts as lost
 
 VISIT_GAP = 300.0             # s not seen after which somebody who is seen again makes a new visit
 STRIP_SECONDS = 10.0          # s after the last sight in which somebody is shown in the strip
 NEW_SECONDS = 5.0             # s in which the label of a newcomer says so
-PICTURE_SIZE = 150            # pixels, width and height of a visitor's picture, as the original's
-PICTURE_MARGIN = 0.25         # of the face's width, kept around it in the picture
-PICTURE_BETTER = 1.15         # a picture is replaced by one better by this factor
-
+MAX_ENCODINGS = 8             # kept of a visitor, one a visit: other light, glasses, night
 SAVE_PERIOD = 10.0            # s between two saves of what changed
 SAVE_PERIOD_PER_MB = 6.0      # s more for each megabyte of the file: a big one is not written all day to an SD card
 SAVE_RETRY = 30.0             # s after a save that failed
+
+WHITE, RED, GREEN, GREY = (255, 255, 255), (0, 0, 220), (60, 150, 0), (90, 90, 90)  # BGR
+WINDOW_SHARE = 0.9            # of the screen that the window takes at most at first
+PANEL_SECONDS = 8.0           # in which a panel stays: who somebody is, or the keys
+
+# What several sections go by
+MOTION_HOLD = 2.0             # s after the last motion in which the scene still counts as moving
+LOOKING_LIMIT = 10.0          # s after which an undecided face is no longer looked at more often than others
+ENROL_SIGHTINGS = 5           # weight of encodings before somebody is enrolled: a hand is not found so often
+ENOUGH_SIGHTINGS = 10         # weight of encodings after which more do not change the mean: decide
+BOX_LOST = 0.6                # s without a sighting after which its box is neither drawn nor looked for so often
+MAX_APART = 100               # numbers of others seen together with a visitor that are kept
+PICTURE_SIZE = 150            # pixels, width and height of a visitor's picture, as the original's
+PICTURE_MARGIN = 0.25         # of the face's width, kept around it in the picture
+CLOCK_JUMP = 2.0              # s by which wall clock and steady clock differ when somebody has set the wall clock
+CHILD_PAUSES = (0.2, 1, 3, 10, 30)        # s before the recognition process is started again
+CHILD_HUNG = 20.0             # s after which a look that has no answer means that the child hangs
+TITLE, VERSION = "doorcam", "1.0"
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 MAX_FILE = 2 << 30            # bytes of a known-faces file that is read
 MAX_PICTURE_BYTES = 1 << 20   # of one stored picture
 MAX_PICTURE_SIDE = 2048       # pixels of one stored picture
@@ -151,34 +143,6 @@ MAX_PICTURE_SCANS = 30        # of one stored JPEG; each is decoded over the who
 MAX_PROBLEM_LINES = 10        # about bad records of one file
 MAX_ENGINES = 4               # whose encodings of one visitor are read
 MAX_NAME = 100                # characters
-
-CLOCK_JUMP = 2.0              # s by which wall clock and steady clock differ when somebody has set the wall clock
-CAMERA_LOST = 3.0             # s without a frame after which the picture counts as lost
-CAMERA_BACK = 3               # frames after which it is back: a dying connection, too, may give half a frame
-PICTURE_STILL = 11.0          # s in which not one pixel changed: no picture any more. An encoder may repeat a still
-                              # scene from key frame to key frame, at most 10 s in most cameras; and some delay
-STILL_FRAMES = 50             # and SECONDS: the beginning of a source in which nothing may change until OpenCV is
-STILL_SECONDS = 2.0           # suspected of not converting its pictures
-CAMERA_STALLED = 12.0         # s without a frame after which a read that does not return is given up
-CAMERA_TIMEOUT = 8000         # ms after which opening or reading a network camera fails, where OpenCV can do that
-PIPELINE_TIMEOUT = 5.0        # s without a frame after which a GStreamer pipeline is ended and opened again
-HUNG_READERS = 5              # reads that never return, and their threads, that are put up with
-V4L_FOLDER = "/sys/class/video4linux"     # where the kernel lists cameras
-LOOK_WIDTH = 1920             # pixels; a wider frame is reduced to that before faces are looked for
-RECONNECT_PAUSES = (0.5, 1, 2, 4, 7, 10)  # s between attempts to get a camera back; the last one repeats
-CHILD_PAUSES = (0.2, 1, 3, 10, 30)        # s before the recognition process is started again
-CHILD_HUNG = 20.0             # s after which a look that has no answer means that the child hangs
-LARGE_BLOCK = 2 << 20         # bytes; memory of that size goes back to the system as soon as it is free
-CHILD_START = 120.0           # s for loading dlib's models, from a slow SD card
-
-WHITE, RED, GREEN, GREY = (255, 255, 255), (0, 0, 220), (60, 150, 0), (90, 90, 90)  # BGR
-TITLE, VERSION = "doorcam", "1.0"
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-WINDOW_SHARE = 0.9            # of the screen that the window takes at most at first
-PANEL_SECONDS = 8.0           # in which a panel stays: who somebody is, or the keys
-KEY_PERIOD = 0.03             # s between two looks for a key: OpenCV loses the first of two that come in between
-REDRAW_AFTER = 0.25           # s without a new frame after which the old one is drawn again, for clicks and keys
-KEY_ESCAPE = 27
 
 # ------------------------------------------------------------------------------------------------------- types
 
@@ -322,6 +286,20 @@ def printable(text):
 
 # ------------------------------------------------------------------------------------------------------ camera
 
+DEFAULT_RATE = 25.0           # frames a second of a recording that does not say
+CAMERA_BACK = 3               # frames after which it is back: a dying connection, too, may give half a frame
+PICTURE_STILL = 11.0          # s in which not one pixel changed: no picture any more. An encoder may repeat a still
+                              # scene from key frame to key frame, at most 10 s in most cameras; and some delay
+STILL_FRAMES = 50             # and SECONDS: the beginning of a source in which nothing may change until OpenCV is
+STILL_SECONDS = 2.0           # suspected of not converting its pictures
+CAMERA_STALLED = 12.0         # s without a frame after which a read that does not return is given up
+CAMERA_TIMEOUT = 8000         # ms after which opening or reading a network camera fails, where OpenCV can do that
+PIPELINE_TIMEOUT = 5.0        # s without a frame after which a GStreamer pipeline is ended and opened again
+HUNG_READERS = 5              # reads that never return, and their threads, that are put up with
+V4L_FOLDER = "/sys/class/video4linux"     # where the kernel lists cameras
+RECONNECT_PAUSES = (0.5, 1, 2, 4, 7, 10)  # s between attempts to get a camera back; the last one repeats
+KEY_PERIOD = 0.03             # s between two looks for a key: OpenCV loses the first of two that come in between
+
 
 class Source(typing.NamedTuple):
     """Where frames come from."""
@@ -397,7 +375,10 @@ def csi_pipeline(sensor, flip):
 
 
 def missing_gstreamer_elements(pipeline):
-    """Names of the pipeline's elements that are not installed: OpenCV would hang on them. Empty if nobody can tell."""
+    """Names of the pipeline's elements that are not installed: OpenCV would hang on them. Empty if nobody can tell.
+
+    Asked of the library, which an OpenCV with GStreamer brings; `gst-inspect-1.0 --exists` is in a package of its own.
+    """
     names = [part.split()[0] for part in pipeline.split("!") if part.split()]
     names = [name for name in names if re.match(r"^[a-zA-Z][\w-]*$", name)]
     try:
@@ -1109,6 +1090,8 @@ NEAR_MARGIN = 0.7             # of a followed face's width, looked at on each si
 GREY_LEVELS = 2.0             # of 255 by which the colors of a grey picture differ at most, on the mean
 NIGHT_BLUR = 0.8              # pixels, standard deviation
 SAME_FACE = 0.57              # share of the smaller of two boxes in one frame that lies in the other: they are one face
+CHILD_START = 120.0           # s for loading dlib's models, from a slow SD card
+LARGE_BLOCK = 2 << 20         # bytes; memory of that size goes back to the system as soon as it is free
 
 DLIB = Metric(
     engine="dlib", prior=22.6, dimensions=12.5, within=0.0303, strangers=0.323, caution=1.4, length=1.43,
@@ -1304,7 +1287,8 @@ class OpenCVEngine:
     def _encode(self, frame, landmarks):
         """The encoding of a face in a BGR picture, of the length 1."""
         size = (self.SIDE, self.SIDE)
-        face = cv2.warpAffine(frame, similarity(landmarks, self.PLACES), size)
+        matrix = cv2.estimateAffinePartial2D(landmarks, self.PLACES, ransacReprojThreshold=1e6)[0]  # all points count
+        face = cv2.warpAffine(frame, matrix, size)
         face = cv2.flip(face, 1) if self._mirrored else face
         self._encoder.setInput(cv2.dnn.blobFromImage(face, 1.0, size, (0, 0, 0), True, False), "data")
         return mean_encoding([self._encoder.forward().ravel()])
@@ -1322,14 +1306,6 @@ def without_noise(part):
     if np.abs(colors[:, :, 1:] - colors[:, :, :-1]).mean() > GREY_LEVELS:
         return part
     return cv2.GaussianBlur(part, (0, 0), NIGHT_BLUR)
-
-
-def similarity(points, places):
-    """The 2 x 3 matrix that turns, scales and moves points (n x 2) onto places as well as can be (least squares)."""
-    (x, y), one, none = points.T, np.ones(len(points)), np.zeros(len(points))
-    rows = np.concatenate([np.stack([x, -y, one, none], axis=1), np.stack([y, x, none, one], axis=1)])
-    a, b, right, down = np.linalg.lstsq(rows, places.T.ravel(), rcond=None)[0]
-    return np.array([[a, -b, right], [b, a, down]])
 
 
 MODELS = collections.OrderedDict((  # name: {SHA-256 of a published file: the first OpenCV that reads it}
@@ -1551,6 +1527,13 @@ class Recognizer:
 
 # ------------------------------------------------------------------------------------------------------ tracks
 
+MIN_FRONTAL = 0.20            # 1 looks into the camera, 0 in profile (see frontality)
+MIN_SHARPNESS = 15.0          # variance of the Laplacian of the face at 100 pixels: below it all is blur
+SIGHTING_SECONDS = 0.5        # s between two encodings for which the later one has the weight of one more, see Track
+MOST_WEIGHT = 3.0             # of one encoding: a slow board's looks are worth more, but none is worth everything
+EVIDENCE_SIGHTINGS = 30       # encodings of a track that are kept
+FLOW_ERROR = 12.0             # levels of 255 by which a point's surroundings may change; what was hidden: 30 and more
+
 
 class Motion:
     """Tells whether something moves in the scene, from the small grey pictures."""
@@ -1753,6 +1736,7 @@ def nearness(box, other, seconds):
 # name. A, d, w and m0 are fitted to photographs of 1,000 people, taken on different days; on the other half of these,
 # and on 15 people before one camera over weeks, the rule was tried.
 
+KNOWN_SIGHTINGS = 3           # encodings before somebody can be called known or new
 VISITS_COUNTED = 3            # of one entry: the mean of more is hardly nearer, for age and camera are the same in all
 ALIKE_PRIOR = 0.65            # of m0: how far apart a camera's visitors are taken to be before it has any,
 PRIOR_VISITORS = 5            # which counts as if so many visitors had shown it
@@ -1806,6 +1790,19 @@ def decide(best, odds, sightings, weight, caution, last_chance=False):
 
 
 # ---------------------------------------------------------------------------------------------------- visitors
+
+LOOK_PERIOD = 0.095           # s between two looks while somebody is undecided; shorter than the frames of 10 a second
+CALM_PERIOD = 0.19            # s, when everybody in view is decided: the boxes move with the faces in between
+STILL_PERIOD = 0.95           # s, when nothing moves and everybody is decided
+IDLE_PERIOD = 3.0             # s, when nothing moves and nobody is in view: somebody may stand still
+WHOLE_PERIOD = 0.45           # s between two looks at the whole picture while faces are followed
+ENCODE_PERIOD = 2.0           # s between two encodings of a face that is decided
+EMPTY_LOOKS = 20              # looks in a moving scene without a face after which they come less often
+RECONSIDER = 5                # encodings after which it is asked again who somebody is
+TRACK_LOST = 2.0              # s without a sighting after which a track has ended,
+LOST_LOOKS = 3                # if so many looks in a row did not find it
+CANDIDATES = 8                # likeliest visitors that a look-up gives
+PICTURE_BETTER = 1.15         # a picture is replaced by one better by this factor
 
 
 class Visitor:
@@ -2540,7 +2537,8 @@ def jpeg_fits(data):
 
 
 def jpeg_size(data):
-    """(width, height) that the header of a JPEG states, (0, 0) if there is none (ITU-T T.81, annex B)."""
+    """(width, height) that the header of a JPEG states, (0, 0) if there is none (ITU-T T.81, annex B). OpenCV cannot
+    tell without decoding, and Pillow, which can, is not needed without a window."""
     place = 2
     while data[:2] == b"\xff\xd8" and place + 9 <= len(data) and data[place] == 0xff:
         marker, length = data[place + 1], int.from_bytes(data[place + 2:place + 4], "big")
@@ -3528,6 +3526,7 @@ class NoWindow:
 
 
 
+KEY_ESCAPE = 27
 KEY_ENTER, KEY_BACKSPACE = (10, 13, 0xFF0D, 0xFF8D), (8, 0xFF08)
 KEYSYM_ALPHABETS = {0: "latin-1", 1: "iso8859-2", 2: "iso8859-3", 3: "iso8859-4", 5: "iso8859-6", 6: "koi8-u",
                     7: "iso8859-7", 12: "iso8859-8", 13: "tis-620"}
@@ -3659,7 +3658,7 @@ def spreadsheet_text(text):
 
 
 class VisitCommand:
-    """The command of --on-visit, run by threads of its own for each visit that begins: nothing ever waits for it."""
+    """The command of --on-visit, run for each visit that begins: the main loop looks after it, never waits for it."""
     AT_ONCE = 3                 # commands that run at the same time
     WAITING = 8                 # visits that wait for their command: more than that is no news any more
     SECONDS = 60.0              # after which a command is ended, with all that it has started in its process group
@@ -3667,75 +3666,101 @@ class VisitCommand:
 
     def __init__(self, command):
         self.command = command
-        self._queue, self._running, self._closed = queue.Queue(self.WAITING), set(), False
-        self._failed = self._dropped = False
-        for _ in range(self.AT_ONCE):
-            threading.Thread(target=self._work, daemon=True).start()
+        self._waiting, self._running = collections.deque(), []  # (variables, frame); (process, photo, until when)
+        self._failed = self._dropped = self._no_photo = False
 
     def start(self, event, frame):
         """Has the command run for a visit; frame: what the photo is to show, or None."""
-        visitor = event.visitor
-        variables = {"DOORCAM_EVENT": event.kind, "DOORCAM_VISITOR": visitor.number, "DOORCAM_NAME": visitor.name,
-                     "DOORCAM_VISIT": visitor.seen_count,
-                     "DOORCAM_SECONDS_AWAY": "" if event.seconds is None else int(event.seconds)}
-        try:
-            self._dropped = self._dropped and not self._queue.empty()
-            self._queue.put_nowait(({name: str(value) for name, value in variables.items()}, frame))
-        except queue.Full:
-            if not self._dropped:
-                say("the command of --on-visit is too slow: %d are waiting, visits are left out" % self.WAITING)
-            self._dropped = True
+        visitor, full = event.visitor, len(self._waiting) == self.WAITING
+        if full and not self._dropped:
+            say("the command of --on-visit is too slow: %d are waiting, visits are left out" % self.WAITING)
+        self._dropped = full or self._dropped and bool(self._waiting)
+        if not full:
+            self._waiting.append(({
+                "DOORCAM_EVENT": event.kind, "DOORCAM_VISITOR": visitor.number, "DOORCAM_NAME": visitor.name,
+                "DOORCAM_VISIT": visitor.seen_count,
+                "DOORCAM_SECONDS_AWAY": "" if event.seconds is None else int(event.seconds)}, frame))
+        self.look_after()
 
-    def _work(self):
-        while True:
-            variables, frame = self._queue.get()
-            try:
-                fault = None if self._closed else self._run(variables, frame)
-            except Exception as error:
-                fault = why(error)
-            if fault and not self._failed and not self._closed:
-                say("the command of --on-visit failed (%s); it is run for the next visits all the same" % fault)
-            self._failed = bool(fault)
-            self._queue.task_done()
+    def look_after(self):
+        """Takes what has ended, ends what runs too long, starts the next, which takes some ms; whether more is left.
+        A command that cannot be killed keeps its place: there are never more of them than that."""
+        running, self._running = self._running, []
+        for process, photo, until in running:
+            status, late = process.poll(), time.monotonic() >= until
+            if status is not None:
+                remove(photo)
+            else:
+                if late:
+                    kill_group(process)
+                self._running.append((process, photo, math.inf if late else until))
+            if late or status is not None and until < math.inf:
+                self._note("ended after %d s" % self.SECONDS if status is None else
+                           {0: None, 127: "command not found"}.get(status, "status %d" % status))
+        if self._waiting and len(self._running) < self.AT_ONCE:
+            self._run(*self._waiting.popleft())
+        return bool(self._running or self._waiting)
 
     def _run(self, variables, frame):
-        """Runs the command for one visit; returns what went wrong, None if nothing did."""
-        with tempfile.NamedTemporaryFile(prefix="doorcam-", suffix=".jpg") as photo:  # 0600
-            photo.write(to_jpeg(frame) or b"")
-            photo.flush()
-            environment = dict(os.environb)     # bytes: Python 3.6 without a locale can't make them of names
-            environment.update((name.encode(), value.encode("utf-8")) for name, value in variables.items())
-            environment[b"DOORCAM_PHOTO"] = os.fsencode(photo.name)
+        """Starts the command for one visit."""
+        photo = self._photo(frame)
+        environment = dict(STARTED_WITH)    # bytes: Python 3.6 without a locale can't make them of names
+        environment[b"DOORCAM_PHOTO"] = os.fsencode(photo)
+        try:
+            environment.update((name.encode(), str(value).encode("utf-8")) for name, value in variables.items())
             process = subprocess.Popen(  # the command is the owner's own; what visitors are called is no part of it
                 self.command, shell=True, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL, start_new_session=True)
-            self._running.add(process)
-            try:
-                status = process.wait(self.SECONDS)
-            except subprocess.TimeoutExpired:
-                kill_group(process)
-                return "ended after %d s" % self.SECONDS
-            finally:
-                self._running.discard(process)
-        return None if status == 0 else "command not found" if status == 127 else "status %d" % status
+        except (OSError, ValueError) as error:
+            remove(photo)
+            self._note(why(error))
+        else:
+            self._running.append((process, photo, time.monotonic() + self.SECONDS))
+
+    def _photo(self, frame):
+        """The path of a new JPEG, "" if it can't be written: the command is the message, the photo comes with it."""
+        path = ""
+        try:
+            file, path = tempfile.mkstemp(".jpg", "doorcam-")  # 0600
+            with open(file, "wb") as photo:
+                photo.write(to_jpeg(frame) or b"")
+        except (OSError, cv2.error) as error:
+            if not self._no_photo:
+                say("the photo for --on-visit cannot be written (%s): the command is run without it" % why(error))
+            remove(path)
+            path = ""
+        self._no_photo = not path
+        return path
+
+    def _note(self, fault):
+        """Says what went wrong with a command, once until one succeeds again; fault: None if nothing did."""
+        if fault and not self._failed:
+            say("the command of --on-visit failed (%s); it is run for the next visits all the same" % fault)
+        self._failed = bool(fault)
 
     def close(self):
-        """Waits a moment for what runs or waits, then ends it."""
-        done = self._queue.all_tasks_done
-        with done:
-            if not done.wait_for(lambda: not self._queue.unfinished_tasks, self.AT_THE_END):
-                self._closed = True
-                say("a command of --on-visit still runs: it is ended")
-                for process in list(self._running):
-                    kill_group(process)
-                done.wait_for(lambda: not self._queue.unfinished_tasks, 1.0)
+        """Waits a moment for what runs or waits, then ends it, and not for its end: what hangs in a driver has none."""
+        until = time.monotonic() + self.AT_THE_END
+        while self.look_after() and time.monotonic() < until:
+            time.sleep(0.02)
+        if self._running:
+            say("a command of --on-visit still runs: it is ended")
+        for process, photo, _ in self._running:
+            kill_group(process)
+            remove(photo)
+        self._waiting, self._running = collections.deque(), []
 
 
 def kill_group(process):
-    """SIGKILL to a subprocess that has a session of its own, and to what it started; waits for its end."""
+    """SIGKILL to a subprocess that has a session of its own, and to what it started."""
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+
+
+def remove(path):
+    """Removes a file that may be gone already: the command may have moved its photo."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 class Stats:
@@ -3810,6 +3835,8 @@ def forget_unnamed(door, days, now):
 
 
 # -------------------------------------------------------------------------------------------------------- loop
+
+REDRAW_AFTER = 0.25           # s without a new frame after which the old one is drawn again, for clicks and keys
 
 
 class Stop:
@@ -3933,6 +3960,8 @@ class Watch:
             self.introduce()
             self.take_book()
             self.forget_when_due(now)
+            if self.command:
+                self.command.look_after()
             if frame is not None and self.mask:
                 frame = self.mask.apply(frame)
             events = self.find_faces(frame, now)

@@ -8,10 +8,13 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -350,7 +353,7 @@ def test_a_command_that_fails_is_said_once(text, reason, on_visit, capsys):
 def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path, on_visit, capsys):
     command = on_visit("sleep 600 & echo $! > %s/child; wait" % tmp_path, SECONDS=1.0)
     command.start(event(), PHOTO)
-    wait_for(lambda: not command._queue.unfinished_tasks, 20, "the end of the command")
+    wait_for(lambda: not command.look_after(), 20, "the end of the command")
     one_line(capsys.readouterr().err, "ended after 1 s")
     child = int((tmp_path / "child").read_text())
     wait_for(lambda: not alive(child), 10, "the end of its child")
@@ -371,7 +374,7 @@ def test_a_flood_of_visits_is_bounded_and_never_waits(tmp_path, on_visit, capsys
         command.start(event(), PHOTO)
     one_line(capsys.readouterr().err, "too slow")
     (tmp_path / "go").write_text("")
-    wait_for(lambda: not command._queue.unfinished_tasks, 30, "the end of the commands")
+    wait_for(lambda: not command.look_after(), 30, "the end of the commands")
     runs = len((tmp_path / "runs").read_text().splitlines())
     assert command.AT_ONCE <= runs + 1 and runs <= command.AT_ONCE + command.WAITING
 
@@ -379,7 +382,7 @@ def test_a_flood_of_visits_is_bounded_and_never_waits(tmp_path, on_visit, capsys
 def test_a_command_that_prints_without_end_does_no_harm(on_visit, capfd):
     command = on_visit("yes & yes >&2", SECONDS=0.5)
     command.start(event(), PHOTO)
-    wait_for(lambda: not command._queue.unfinished_tasks, 20, "the end of the command")
+    wait_for(lambda: not command.look_after(), 20, "the end of the command")
     out, err = capfd.readouterr()
     assert out == ""
     one_line(err, "ended after")
@@ -398,6 +401,67 @@ def test_the_end_of_the_program_waits_for_commands_but_not_long(tmp_path, on_vis
     wait_for(lambda: not os.path.exists((tmp_path / "photo").read_text().strip()), 5, "the photo's end")
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_without_a_photo_the_command_is_run_all_the_same(full, tmp_path, on_visit, monkeypatch, capsys):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("photos" if full else "gone")))
+    command, limit = on_visit('echo "<$DOORCAM_NAME$DOORCAM_PHOTO>" >> %s/got' % tmp_path), resource.RLIMIT_FSIZE
+    before = resource.getrlimit(limit)
+    if full:
+        resource.setrlimit(limit, (100, before[1]))
+    try:
+        for _ in range(2):
+            command.start(event(name="Anna"), PHOTO)
+        command.close()
+    finally:
+        resource.setrlimit(limit, before)
+    assert (tmp_path / "got").read_text() == "<Anna>\n" * 2 and not os.listdir(str(tmp_path / "photos"))
+    one_line(capsys.readouterr().err, "photo", "too large" if full else "No such file")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    command.start(event(name="Anna"), PHOTO)
+    command.close()
+    assert "doorcam-" in (tmp_path / "got").read_text() and capsys.readouterr().err == ""
+
+
+def test_a_command_may_keep_the_photo(tmp_path, on_visit, capsys):
+    command = on_visit('mv "$DOORCAM_PHOTO" %s/mine.jpg' % tmp_path)
+    command.start(event(), PHOTO)
+    command.close()
+    assert (tmp_path / "mine.jpg").exists() and capsys.readouterr().err == ""
+
+
+def test_a_command_that_cannot_be_killed_is_not_waited_for(tmp_path, on_visit, monkeypatch, capsys):
+    """One that hangs in a driver (state D), or that runs as somebody else."""
+    def refuse(group, number):
+        raise PermissionError
+
+    kill = os.killpg
+    monkeypatch.setattr(os, "killpg", refuse)
+    command = on_visit("echo $$ > %s/number; sleep 20; exit 0" % tmp_path, SECONDS=0.5, AT_THE_END=1.0)
+    command.start(event(), PHOTO)
+    wait_for((tmp_path / "number").exists, 10, "the command")
+    command.close()
+    number = int((tmp_path / "number").read_text())
+    assert alive(number)
+    kill(number, signal.SIGKILL)
+    first, second = capsys.readouterr().err.splitlines()
+    one_line(first, "ended after")
+    one_line(second, "still runs")
+
+
+def test_one_that_cannot_be_killed_keeps_its_place(tmp_path, on_visit, monkeypatch):
+    monkeypatch.setattr(doorcam, "kill_group", lambda process: None)
+    command = on_visit("echo x >> %s/runs; while ! [ -e %s/go ]; do sleep 0.05; done" % (tmp_path, tmp_path),
+                       SECONDS=0.0, AT_ONCE=2)
+    for _ in range(4):
+        command.start(event(), PHOTO)
+    wait_for((tmp_path / "runs").exists, 10, "the commands")
+    assert len(command._running) == 2 and len(command._waiting) == 2
+    (tmp_path / "go").write_text("")
+    wait_for(lambda: not command.look_after(), 20, "the end of the commands")
+    assert (tmp_path / "runs").read_text() == "x\n" * 4
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """Three seconds in which visitor 1 of the example stands there."""
@@ -414,6 +478,24 @@ def test_the_whole_program_runs_the_command_and_waits_for_it(folder, clip):
     assert (kind, name, visit) == ("returned", "Мария", "4") and int(size) > 5000
     assert [row[1:5] for row in log_rows(folder / "log.csv")[1:]] == [["returned", "1", "Мария", "4"],
                                                                       ["left", "1", "Мария", "4"]]
+
+
+def test_the_command_gets_the_environment_that_doorcam_was_started_with(folder, clip):
+    """Without what doorcam and OpenCV set for themselves: other programs that use OpenCV or Qt would obey it."""
+    started, shell = environment(OMP_NUM_THREADS="3", OPENCV_LOG_LEVEL="ERROR"), {"PWD", "OLDPWD", "SHLVL", "_"}
+    status, _, err = run(folder, "--headless", "--source", clip, "--on-visit", "env -0 > got", env=started)
+    assert (status, err) == (0, "")
+    got = dict(pair.split("=", 1) for pair in (folder / "got").read_text(encoding="utf-8").split("\0") if pair)
+    assert ({name: value for name, value in got.items() if name not in shell and not name.startswith("DOORCAM_")} ==
+            {name: value for name, value in started.items() if name not in shell})
+
+
+def test_while_the_door_is_watched_its_commands_are_looked_after(folder, clip):
+    program = "import sys, doorcam; doorcam.VisitCommand.close = lambda self: 0; sys.exit(doorcam.main(sys.argv[1:]))"
+    status, _, err = run(folder, "--headless", "--source", clip, "--on-visit", "exit 3", program=("-c", program),
+                         env=environment(PYTHONPATH=os.path.dirname(doorcam.__file__)))
+    assert status == 0
+    one_line(err, "status 3")
 
 
 def test_somebody_ignored_is_neither_said_nor_logged_nor_announced(folder, clip):
@@ -527,7 +609,7 @@ def test_the_song_is_played_for_its_visitor_only(on_visit, tmp_path, monkeypatch
     player = tmp_path / "mpg123"
     player.write_text('#!/bin/sh\necho "$@" >> %s/songs\n' % tmp_path)
     player.chmod(0o755)
-    monkeypatch.setenv("PATH", "%s:%s" % (tmp_path, os.environ["PATH"]))
+    monkeypatch.setitem(doorcam.STARTED_WITH, b"PATH", os.fsencode("%s:%s" % (tmp_path, os.environ["PATH"])))
     command = on_visit(recipe("song"), AT_THE_END=20.0)
     for number in (1, 3, 4):
         command.start(event(number=number), PHOTO)
