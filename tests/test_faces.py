@@ -212,11 +212,6 @@ def test_a_face_found_in_the_small_and_in_the_large_picture_is_one(opencv_engine
     assert len(opencv_engine.faces(look_at(frame, far=True, regions=[(one.box, True)]))) == 1
 
 
-@pytest.fixture(scope="module")
-def dlib_engine():
-    return doorcam.DlibEngine()
-
-
 @pytest.mark.parametrize("index", [0, 1])
 def test_dlib_looks_closer_where_something_moved(dlib_engine, portraits, index):
     """At a face that is half as wide as in the small picture it would have to be."""
