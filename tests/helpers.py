@@ -33,7 +33,7 @@ def aside(encoding, apart, axis=0):
 def apart_for(odds, book, visits=1, others=1):
     """The distance at which two entries of so many visits have these odds in a book: log_odds() the other way round."""
     metric, count = book.metric, len(book)
-    spread = 1.0 / min(visits, doorcam.VISITS_COUNTED) + 1.0 / min(others, doorcam.VISITS_COUNTED)
+    spread = 1.0 / visits + 1.0 / others
     ratio = odds + math.log(count + doorcam.STRANGERS)
     square = (2 * (metric.prior - ratio) / metric.dimensions - math.log(spread)) * metric.within * spread
     return math.sqrt(square / book.likeness())

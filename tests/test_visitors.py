@@ -38,7 +38,7 @@ def brute_force(book, encoding, excluded=()):
     apart = np.mean((2 - 2 * products)[np.triu_indices(count, 1)]) if known else 0.0
     alike = metric.strangers / ((5 * 0.65 * metric.strangers + known * apart) / (5 + known))
     for number, mean in means.items():
-        spread = 1 + 1.0 / min(3, len(book.visitors[number].encodings))
+        spread = 1 + 1.0 / len(book.visitors[number].encodings)
         ratio = metric.prior - metric.dimensions / 2 * (
             math.log(spread) + alike * np.sum((mean - encoding) ** 2) / (metric.within * spread))
         found.append((ratio - math.log(count + 10), number))
@@ -99,7 +99,7 @@ def test_a_look_up_by_several_visits_expects_less_difference(metric):
     once, often = (book.lookup_known_face(near, (), visits)[0][0] for visits in (1, 3))
     far_once, far_often = (book.lookup_known_face(person(1), (1,), visits)[0][0] for visits in (1, 3))
     assert far_often > far_once  # quite the same
-    assert book.lookup_known_face(near, (), 9)[0][0] == often != once
+    assert often != once
 
 
 # --------------------------------------------------------------------------------------------------- encodings
