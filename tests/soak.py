@@ -22,7 +22,8 @@ import helpers  # noqa: E402
 MONTH = 30 * 86400.0          # s
 PATH, LOG = "known_faces.dat", "visits.csv"
 LOOK = 0.25                   # s between two looks of a visit
-APART = 0.75                  # about the distance of two strangers' encodings
+COMMON = 1.33                 # length of what dlib's encodings of all faces have in common,
+APART = 0.75                  # about the distance of two strangers' encodings, before they are of the length 1
 DAY = 0.22                    # about that of a visit's encodings from the person's: other light, glasses
 SCATTER = 0.2                 # about that of one encoding from the visit's
 
@@ -32,12 +33,12 @@ class Month:
 
     def __init__(self, people, seed):
         self.chance, self.noise = random.Random(seed), np.random.RandomState(seed)
-        self.faces = self.noise.normal(0, APART / np.sqrt(2 * 128), (people, 128))
+        self.faces = COMMON / np.sqrt(128) + self.noise.normal(0, APART / np.sqrt(2 * 128), (people, 128))
         self.pictures = [cv2.imdecode(np.frombuffer(doorcam.to_jpeg(self._picture(number)), np.uint8),
                                       cv2.IMREAD_COLOR) for number in range(8)]
         self.book, self.log = doorcam.load_or_set_aside(PATH, doorcam.DLIB), doorcam.EventLog(LOG)
         self.door, self.saver = doorcam.Door(self.book), doorcam.Saver(PATH, self.book)
-        self.now, self.events, self.saves = helpers.START, {"new": 0, "returned": 0, "left": 0}, 0
+        self.now, self.events, self.saves = helpers.START, dict.fromkeys(("new", "returned", "left", "mistaken"), 0), 0
 
     def _picture(self, number):
         return cv2.GaussianBlur(self.noise.randint(0, 255, (150, 150, 3)).astype(np.uint8), (0, 0), 2 + number)
@@ -47,7 +48,8 @@ class Month:
         shift = self.noise.normal(0, DAY / np.sqrt(128), 128)
         for _ in range(self.chance.randint(8, 20)):
             faces = [doorcam.Face(helpers.box_at(200 + 250 * place), 1.0, 1.0, 100.0 + self.chance.uniform(0, 100),
-                                  self._sight(person) + shift, self.chance.choice(self.pictures))
+                                  doorcam.mean_encoding([self._sight(person) + shift]),
+                                  self.chance.choice(self.pictures))
                      for place, person in enumerate(people)]
             self.look(faces)
             self.now += LOOK

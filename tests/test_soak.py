@@ -26,8 +26,8 @@ def test_a_month_at_the_door(tmp_path, capsys):
     assert 25 < result["days"] < 40 and result["visits"] >= VISITS
     assert PEOPLE <= end["visitors"] <= 1.2 * PEOPLE + 5    # a person is one visitor, with few exceptions
     events = result["events"]
-    assert events["new"] + events["returned"] == events["left"] > 0.7 * VISITS
-    assert result["most_encodings"] <= 5
+    assert events["new"] + events["returned"] - events["mistaken"] == events["left"] > 0.7 * VISITS
+    assert result["most_encodings"] <= 8
     assert end["memory_mb"] < known["memory_mb"] + 10 + 0.02 * PEOPLE  # further encodings of everybody; no more
     assert end["handles"] <= result["at the start"]["handles"] + 2 and end["threads"] <= 2
     assert end["tracks"] <= 3 and end["visits_going_on"] <= 10
