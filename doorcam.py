@@ -1733,10 +1733,11 @@ def nearness(box, other, seconds):
 # w: half the mean square distance of two visits of one person; t: the better both are known, the nearer they must be;
 # r: people before one camera, in one light, are more alike than photographs of strangers, whose mean square distance
 # is m0, and all distances count as much more as that (see likeness). Without r one in three is called by another's
-# name. A, d, w and m0 are fitted to photographs of people taken on different days. What comes of it (benchmark.py life):
-# of 100 people with 4 visits each, opencv greets 0.2 % of the visits by another's name and does not know 0.8 % of the
-# returns, dlib 0.7 and 11 %; of 8 people before one camera over weeks opencv 0 and 0, dlib 0.8 and 1.3 %. A parent whom
-# a book of 100 knows from 8 visits is taken for the child in 7 % of 266 pairs, with 1/visits counted up to 3 in 13 %.
+# name. A, d, w and m0 are fitted to photographs of people taken on different days. What comes of it (benchmark.py
+# life): of 100 people with 4 visits each, opencv greets 0.2 % of the visits by another's name and does not know 0.8 %
+# of the returns, dlib 0.7 and 11 %; of 8 people before one camera over weeks opencv 0 and 0, dlib 0.8 and 1.3 %. A
+# parent whom a book of 100 knows from 8 visits is taken for the child in 7 % of 266 pairs; were visits counted up to 3
+# only, in 13 %.
 
 KNOWN_SIGHTINGS = 3           # encodings before somebody can be called known or new
 ALIKE_PRIOR = 0.65            # of m0: how far apart a camera's visitors are taken to be before it has any,
