@@ -2623,14 +2623,17 @@ READ_NAMES = {name: Named(name.split(".")[-1]) for name in (
     "numpy.core.multiarray._reconstruct numpy.core.multiarray.scalar numpy.core.numeric._frombuffer "     # numpy 1
     "numpy._core.multiarray._reconstruct numpy._core.multiarray.scalar numpy._core.numeric._frombuffer"   # numpy 2
 ).split()}
+ARRAY_KINDS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
+
+
 class KnownFacesUnpickler(pickle.Unpickler):
     """Reads a pickle without doing anything that it asks for; see bounded() for what it may cost."""
 
     def find_class(self, module, name):
-        try:
-            return READ_NAMES["%s.%s" % (module, name)]
-        except KeyError:
-            raise ValueError("it asks for %s.%s, which no known-faces file needs" % (module, name))
+        name = "%s.%s" % (module, name)
+        if name not in READ_NAMES:
+            raise ValueError("it asks for %s, which no known-faces file needs" % name)
+        return READ_NAMES[name]
 
 
 class Protocol5Unpickler(pickle._Unpickler):
@@ -2639,9 +2642,6 @@ class Protocol5Unpickler(pickle._Unpickler):
     dispatch = dict(pickle._Unpickler.dispatch)
     dispatch[pickle.PROTO[0]] = lambda self: self.read(1)
     dispatch[0x96] = pickle._Unpickler.load_binbytes8   # BYTEARRAY8
-
-
-ARRAY_KINDS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 
 
 def noted_bytes(value):
@@ -2653,8 +2653,7 @@ def noted_bytes(value):
 
 
 def noted_array(shape, kind, data, order="C", axes=None):
-    """The array of these noted things: plain numbers, as many as its shape says; axes: how a turned one is turned back.
-    """
+    """An array of plain numbers, as many as its shape says; axes: how a turned one is turned back."""
     big = kind.state and kind.state[1] == ">" if isinstance(kind, Noted) else False
     name = kind.arguments[0] if isinstance(kind, Noted) else kind
     if name.lstrip("<>=|") not in ARRAY_KINDS or len(shape) > 4:
@@ -2678,8 +2677,7 @@ def noted_value(noted):
     if name == "scalar":
         return noted_array((1,), *arguments)[0].item()
     if name == "datetime":
-        data, = arguments
-        return datetime.datetime(noted_bytes(data))
+        return datetime.datetime(*map(noted_bytes, arguments))
     if name == "timedelta":
         return datetime.timedelta(*arguments)
     if name == "imdecode":  # the bytes are kept and not decoded
@@ -2761,9 +2759,9 @@ def read_picture(value):
 
 
 SEEN_KEYS = ("first_seen", "first_seen_this_interaction", "last_seen")  # in the order of time
-OWN_KEYS = {"first_seen", "first_seen_this_interaction", "last_seen", "seen_count", "seen_frames", "face_image",
-            "number", "name", "ignored", "engine", "seconds_before", "longest", "face_image_quality", "encodings",
-            "other_encodings", "apart", "numbers_given"}
+OWN_KEYS = SEEN_KEYS + ("seen_count", "seen_frames", "face_image", "number", "name", "ignored", "engine", "longest",
+                        "seconds_before", "face_image_quality", "encodings", "other_encodings", "apart",
+                        "numbers_given")
 
 
 def read_visitor(encoding, metadata):

@@ -1,6 +1,8 @@
 """A large book is read while the window already shows the picture."""
 import os
+import resource
 import shutil
+import signal
 import threading
 import time
 import types
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 import doorcam
+from files import file_with
 from helpers import START, person
 from processes import EXAMPLE, wait_for
 
@@ -143,3 +146,39 @@ def test_after_a_while_the_window_says_what_it_waits_for(monkeypatch, path):
     assert disk.watch.notice() is None
     monkeypatch.setattr(doorcam.time, "monotonic", lambda: now + 5)
     assert "known faces" in disk.watch.notice()
+
+
+def with_little_memory(line, path):
+    """The process that reads the file, where the system has no more than 50 MB for it."""
+    with open("/proc/self/statm") as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + (50 << 20), resource.RLIM_INFINITY))
+    doorcam.read_in_child(line, path)
+
+
+def killed(line, path):
+    """The process that reads the file, where the system takes it for the one to be killed for want of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("work, words", ((with_little_memory, "too little memory"), (killed, "killed by signal 9")))
+def test_want_of_memory_is_no_damage(monkeypatch, tmp_path, work, words):
+    path = str(tmp_path / "known_faces.dat")
+    with open(path, "wb") as file:
+        file.write(file_with(notes="x" * (30 << 20)))
+    monkeypatch.setattr(doorcam, "read_in_child", work)
+    before = content(path)
+    with pytest.raises(doorcam.DoorcamError, match=words):
+        doorcam.load_known_faces(path, doorcam.DLIB)
+    assert doorcam.main(["--faces", path, "list"]) == 1
+    assert content(path) == before and os.listdir(str(tmp_path)) == ["known_faces.dat"]
+
+
+def test_the_bounds_are_taken_away_again():
+    kinds = (resource.RLIMIT_AS, resource.RLIMIT_CPU)
+    before = [resource.getrlimit(kind) for kind in kinds]
+    with pytest.raises(ValueError), doorcam.bounded(1000):
+        assert 0 < resource.getrlimit(resource.RLIMIT_AS)[0] < 100 << 30
+        assert 0 < resource.getrlimit(resource.RLIMIT_CPU)[0] < 10000
+        bytearray(1 << 40)
+    assert [resource.getrlimit(kind) for kind in kinds] == before
