@@ -2863,6 +2863,8 @@ def read_file(path):
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError
         raise DoorcamError("%s cannot be read (%s): make it readable for you, or name another file with --faces"
                            % (path, why(error)))
 
@@ -2899,10 +2901,10 @@ def read_in_child(line, path):
     gc.disable()  # it ends soon
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Python has things of its own to say about a damaged pickle
-    data = read_file(path)
-    if data is None:
-        return line.send(None)
     try:
+        data = read_file(path)
+        if data is None:
+            return line.send(None)
         with bounded(len(data)):
             visitors, numbers_given, problems = read_known_faces(data)
     except (ValueError, MemoryError) as error:

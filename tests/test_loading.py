@@ -148,12 +148,17 @@ def test_after_a_while_the_window_says_what_it_waits_for(monkeypatch, path):
     assert "known faces" in disk.watch.notice()
 
 
-def with_little_memory(line, path):
-    """The process that reads the file, where the system has no more than 50 MB for it."""
+def with_little_memory(line, path, megabytes=50):
+    """The process that reads the file, where the system has no more memory for it."""
     with open("/proc/self/statm") as file:
         now = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + (50 << 20), resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_AS, (now + (megabytes << 20), resource.RLIM_INFINITY))
     doorcam.read_in_child(line, path)
+
+
+def with_less_memory(line, path):
+    """The same, where there is not even enough to have a look at it."""
+    with_little_memory(line, path, 20)
 
 
 def killed(line, path):
@@ -161,7 +166,8 @@ def killed(line, path):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("work, words", ((with_little_memory, "too little memory"), (killed, "killed by signal 9")))
+@pytest.mark.parametrize("work, words", ((with_little_memory, "too little memory"),
+                                         (with_less_memory, "too little memory"), (killed, "killed by signal 9")))
 def test_want_of_memory_is_no_damage(monkeypatch, tmp_path, work, words):
     path = str(tmp_path / "known_faces.dat")
     with open(path, "wb") as file:
