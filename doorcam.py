@@ -2899,6 +2899,7 @@ def read_in_child(line, path):
     None where there is no file. What a hostile file can do, it does to this process: in C a memo index taken from the
     file allocates gigabytes, and what is nested deeply enough overflows the stack."""
     gc.disable()  # it ends soon
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a service manager sends that to all: doorcam itself ends this one
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Python has things of its own to say about a damaged pickle
     try:
@@ -2956,10 +2957,10 @@ def load_in_steps(path, metric, wait):
                 yield None
         visitors, numbers_given, problems = found
     except ValueError as error:
-        visitors, numbers_given, problems = None, 0, []
+        visitors, numbers_given, problems = [], 0, []
         say("%s is damaged or no known-faces file (%s): it is now %s, and the book starts empty; to go back, stop "
             "doorcam and move it back" % (path, error, set_aside(path, os.rename)))
-    visitors = visitors or []
+    visitors = visitors or []  # None: there is no file
     book = Book(metric(visitors) if callable(metric) else metric, (), numbers_given)
     for start in range(0, len(visitors), READ_PART):
         book.add(visitors[start:start + READ_PART])

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Reads hostile and damaged known-faces files as doorcam does, each in a process of its own, bounded as doorcam bounds it.
+"""Reads hostile and damaged known-faces files as doorcam does, each in a process of its own that is bounded.
 
   hostile.py cases            each file of CASES; a line of JSON for each
   hostile.py fuzz COUNT SEED  so many files mutated, cut and spliced at random; a line of JSON at the end
 
-Whatever a file holds: no code of it runs, nothing but ValueError comes out, at worst its process ends as doorcam expects
-it, it takes no more than SECONDS_LIMIT, and what is accepted can be written and read again.
+Whatever a file holds: no code of it runs, nothing but ValueError comes out, at worst its process ends as doorcam
+expects it, it takes no more than SECONDS_LIMIT, and what is accepted can be written and read again.
 """
 import contextlib
 import hashlib

@@ -51,8 +51,8 @@ def watch(monkeypatch, tmp_path):
         options = doorcam.make_parser().parse_args(
             ["--headless", "--source", "rtsp://127.0.0.1:1/", "--faces", str(tmp_path / ("%d.dat" % len(made)))])
         one = doorcam.Watch(options, types.SimpleNamespace(asked=False))
-        if one.loading:
-            one.loading.result()
+        while one.loading:
+            one.take_book()
         made.append(one)
         one.events = []
         monkeypatch.setattr(one, "tell", one.events.extend)
