@@ -1085,10 +1085,10 @@ class Child:
 
 
 def start_child(*files):
-    """Starts the process of a Child, which gets these descriptors. Ctrl-C and a hang-up, which a terminal sends to all
-    processes of a program, wait until it ignores them."""
+    """Starts the process of a Child, which gets these descriptors. What a terminal or a service manager sends to all
+    processes of a program waits until it ignores that: doorcam itself ends it."""
     command = [sys.executable, "-c", CHILD_PROGRAM, os.path.abspath(__file__), str(os.getpid())]
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     try:
         return subprocess.Popen(command + [str(file) for file in files] + sys.path, stdin=subprocess.DEVNULL,
                                 pass_fds=files)
@@ -1098,7 +1098,7 @@ def start_child(*files):
 
 def run_child(parent, end, file):
     """What the process of a Child does: the work that it is given first, until its parent closes the line or dies."""
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in ENDING_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG, the end of a parent killed by SIGKILL, too
@@ -2899,7 +2899,6 @@ def read_in_child(line, path):
     None where there is no file. What a hostile file can do, it does to this process: in C a memo index taken from the
     file allocates gigabytes, and what is nested deeply enough overflows the stack."""
     gc.disable()  # it ends soon
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a service manager sends that to all: doorcam itself ends this one
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Python has things of its own to say about a damaged pickle
     try:
