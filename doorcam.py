@@ -137,6 +137,13 @@ TITLE, VERSION = "doorcam", "1.0"
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 MAX_FILE = 2 << 30            # bytes of a known-faces file that is read
+READ_ROOM = 64 << 20          # bytes of memory that the process which reads it may take for that,
+READ_ROOM_PER_BYTE = 8        # and so many more for each byte of the file: 3 is usual
+READ_SECONDS = 10             # s of CPU time that it may take,
+READ_SECONDS_PER_MB = 1.0     # and so many more for each megabyte; slow boards take a tenth of that
+READ_PATIENCE = 600.0         # s after which it hangs: on a disk, or for want of memory
+READ_PART = 250               # visitors that are taken over at once,
+READ_HOLD = 0.02              # s; and so long in all between two frames
 MAX_PICTURE_BYTES = 1 << 20   # of one stored picture
 MAX_PICTURE_SIDE = 2048       # pixels of one stored picture
 MAX_PICTURE_SCANS = 30        # of one stored JPEG; each is decoded over the whole picture, a usual one has 1 to 10
@@ -1033,8 +1040,8 @@ class Child:
         except ConnectionError:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(1.0)
-            status = self._process.returncode or 0
-            raise OSError("killed by signal %d" % -status if status < 0 else "status %d" % status)
+            raise OSError("killed by signal %d" % self.killed_by() if self.killed_by() else
+                          "status %d" % (self._process.returncode or 0))
         if answer is None and left <= seconds:
             self._process.kill()
             raise OSError("it did not answer for %g s" % self._seconds)
@@ -1043,6 +1050,10 @@ class Child:
             if isinstance(answer[0], Exception):
                 raise answer[0]
         return answer
+
+    def killed_by(self):
+        """The number of the signal that ended the process, 0 for none."""
+        return max(0, -(self._process.returncode or 0))
 
     def close(self, patience=0.0):
         """Ends the process: what it does may take so many seconds more."""
@@ -1055,10 +1066,10 @@ class Child:
 
 
 def start_child(*files):
-    """Starts the process of a Child, which gets these descriptors. Ctrl-C and a hang-up, which a terminal sends to all
-    processes of a program, wait until it ignores them."""
+    """Starts the process of a Child, which gets these descriptors. What a terminal or a service manager sends to all
+    processes of a program waits until it ignores that: doorcam itself ends it."""
     command = [sys.executable, "-c", CHILD_PROGRAM, os.path.abspath(__file__), str(os.getpid())]
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     try:
         return subprocess.Popen(command + [str(file) for file in files] + sys.path, stdin=subprocess.DEVNULL,
                                 pass_fds=files)
@@ -1068,7 +1079,7 @@ def start_child(*files):
 
 def run_child(parent, end, file):
     """What the process of a Child does: the work that it is given first, until its parent closes the line or dies."""
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in ENDING_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG, the end of a parent killed by SIGKILL, too
@@ -1887,6 +1898,10 @@ class Book:
         self._rows, self._numbers = {}, []      # number: row; row: number
         self._saved_encodings, self._saved_metadata = [], []    # as saved last, by row
         self.changed = set()                    # numbers of those that changed since, or are gone
+        self.add(visitors)
+
+    def add(self, visitors):
+        """Takes visitors of a file in."""
         for visitor in visitors:
             visitor.use(self.metric.engine)
             self._insert(visitor)
@@ -2373,8 +2388,8 @@ class Door:
         return events
 
     def _is_over(self, track, now):
-        """Whether a track has ended: several looks without it, and TRACK_LOST until the last of them. A look that is slow,
-        or that missed a face once, ends nobody's stay."""
+        """Whether a track has ended: several looks without it, and TRACK_LOST until the last of them. A look that is
+        slow, or that missed a face once, ends nobody's stay."""
         lost = track.missed >= LOST_LOOKS and self._answered - track.seen >= TRACK_LOST
         return lost or not -CLOCK_JUMP < now - track.seen < self.gap
 
@@ -2495,7 +2510,8 @@ def duration(seconds):
 # ------------------------------------------------------------------------------------------------- known faces
 #
 # known_faces.dat is a pickle of [encodings, metadata], as the original program writes it: encodings[i] is a float
-# array of 128, metadata[i] the dict of record_of(). It is never read with plain pickle: see KnownFacesUnpickler.
+# array of 128, metadata[i] the dict of record_of(). It is never read with plain pickle: see KnownFacesUnpickler,
+# and read_in_child for what reading it may cost.
 
 
 class StoredPicture:
@@ -2584,7 +2600,7 @@ def dump_known_faces(snapshot, file):
 
 
 class Allowance:
-    """What reading a file may still cost. A pickle can name one thing many times, so that a small file grows to
+    """What the records of a file may still cost. A pickle can name one thing many times, so that a small file grows to
     gigabytes; who reads it spends from here, about one for some microseconds or a hundred bytes."""
     BYTES_A_STEP = 8            # a file has at least so many bytes for each thing in it, on average
     BYTES_OF_DATA = 256         # of a text, an array or a picture count as one thing
@@ -2593,208 +2609,142 @@ class Allowance:
     def __init__(self, size):
         self.left = 10000 + size // self.BYTES_A_STEP
 
-    def spend(self, amount):
-        self.left -= amount
+    def spend(self, amount, size=0):
+        """For so many things, with so many bytes of data in them."""
+        self.left -= amount + size // self.BYTES_OF_DATA
         if self.left < 0:
             raise ValueError("it is much too intricate")
 
-    def spend_data(self, size):
-        self.spend(1 + size // self.BYTES_OF_DATA)
 
-
-class SafeDict(dict):
-    """A dict of a file that is read: the hash of a deeply nested key would overflow the stack, and large numbers can
-    be chosen so that all have one hash."""
+class Named(str):
+    """The name of what a file calls while it is read. The call is only noted: nothing of it is done before the whole
+    file is there and its record is looked at."""
     __slots__ = ()
 
-    def __setitem__(self, key, value):
-        if type(key) is not str and not (type(key) is int and abs(key) < 2 ** 31):
-            raise ValueError("it has a key that is neither a text nor a small number")
-        dict.__setitem__(self, key, value)
+    def __call__(self, *arguments):
+        return Noted(self, arguments)
 
 
-class SafeType:
-    """Stands for numpy's dtype while a file is read."""
-    KINDS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
+class Noted:
+    """A call that a file asks for, and the state that it gives to what would be returned."""
+    __slots__ = ("name", "arguments", "state")
 
-    def __init__(self, name, *_):
-        name = name if isinstance(name, str) else ""
-        self.kind, self.order = name.lstrip("<>=|"), name[:1]
-        if self.kind not in self.KINDS:
-            raise ValueError("it has an array of a kind that no known-faces file has")
+    def __init__(self, name, arguments):
+        self.name, self.arguments, self.state = name, arguments, None
 
     def __setstate__(self, state):
-        self.order = state[1]
-        if self.order not in ("<", ">", "=", "|"):
-            raise ValueError("it has an array of a kind that no known-faces file has")
-
-    def dtype(self):
-        return np.dtype((">" if self.order == ">" else "<") + self.kind)
+        self.state = state
 
 
-class SafeArray:
-    """Stands for a numpy array while a file is read: plain numbers, as many as the shape says."""
-
-    def __init__(self, shape=(0,), kind="u1", data=b"", order="C"):
-        self.fill(shape, kind, data, order)
-
-    def __setstate__(self, state):
-        _, shape, kind, fortran, data = state
-        self.fill(shape, kind, data, "F" if fortran else "C")
-
-    def fill(self, shape, kind, data, order="C"):
-        kind = kind if isinstance(kind, SafeType) else SafeType(kind)
-        if not isinstance(data, bytes) or len(shape) > 4:
-            raise ValueError("it has an array that holds no plain numbers")
-        self.data, self.array = data, np.frombuffer(data, kind.dtype()).reshape(shape, order=order)
+READ_NAMES = {name: Named(name.split(".")[-1]) for name in (
+    "datetime.datetime datetime.timedelta numpy.ndarray numpy.dtype cv2.imdecode cv2.cv2.imdecode "
+    "_codecs.encode "                                           # with which protocol 2 writes bytes
+    "numpy.core.multiarray._reconstruct numpy.core.multiarray.scalar numpy.core.numeric._frombuffer "     # numpy 1
+    "numpy._core.multiarray._reconstruct numpy._core.multiarray.scalar numpy._core.numeric._frombuffer"   # numpy 2
+).split()}
+ARRAY_KINDS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 
 
-def safe_scalar(kind, data):
-    """Stands for a numpy number while a file is read."""
-    return np.frombuffer(data, kind.dtype())[0].item()
-
-
-def safe_picture(array, flags=cv2.IMREAD_COLOR):
-    """Stands for cv2.imdecode while a file is read: the bytes are kept and not decoded."""
-    if array.array.dtype != np.uint8:
-        raise ValueError("it has a picture that is no bytes")
-    return StoredPicture(array.data)
-
-
-def safe_latin1(text, encoding):
-    """Stands for _codecs.encode, with which protocol 2 writes bytes."""
-    return text.encode("latin1")
-
-
-def safe_frombuffer(data, kind, shape, order, axes=None):
-    """Stands for numpy's _frombuffer, with which protocol 5 writes arrays; axes: how a turned one is turned back."""
-    found = SafeArray(shape, kind, data, "C" if order == "K" else order)
-    if axes is not None:
-        found.array = found.array.transpose(axes)
-    return found
-
-
-SAFE_GLOBALS = {
-    ("datetime", "datetime"): datetime.datetime,
-    ("datetime", "timedelta"): datetime.timedelta,
-    ("numpy", "ndarray"): SafeArray,
-    ("numpy", "dtype"): SafeType,
-    ("cv2", "imdecode"): safe_picture,
-    ("cv2.cv2", "imdecode"): safe_picture,
-    ("_codecs", "encode"): safe_latin1}
-for _core in ("numpy.core", "numpy._core"):  # numpy 1, numpy 2
-    SAFE_GLOBALS[_core + ".multiarray", "_reconstruct"] = lambda kind, shape, code: SafeArray()
-    SAFE_GLOBALS[_core + ".multiarray", "scalar"] = safe_scalar
-    SAFE_GLOBALS[_core + ".numeric", "_frombuffer"] = safe_frombuffer
-del _core
-
-
-class KnownFacesUnpickler(pickle._Unpickler):
-    """Reads a known-faces pickle and nothing else: no class but stand-ins of ours, no opcode that such a file lacks.
-
-    It is the unpickler written in Python, slower than the one in C, but bounded: in C a memo index taken from the
-    file allocates gigabytes.
-    """
-    OPCODES = ("PROTO FRAME STOP MARK EMPTY_LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT "
-               "SETITEM SETITEMS NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE "
-               "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 GLOBAL STACK_GLOBAL REDUCE "
-               "BUILD BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET").split()
-    BYTEARRAY8 = 0x96           # an opcode of protocol 5, which Python 3.6 does not know
-
-    def __init__(self, data):
-        super().__init__(io.BytesIO(data))
-        self.allowance = Allowance(len(data))
+class KnownFacesUnpickler(pickle.Unpickler):
+    """Reads a pickle without doing anything that it asks for; see bounded() for what it may cost."""
 
     def find_class(self, module, name):
-        try:
-            return SAFE_GLOBALS[module, name]
-        except KeyError:
-            raise ValueError("it asks for %s.%s, which no known-faces file needs" % (module, name))
-
-    def load_safe_proto(self):
-        self.proto = self.read(1)[0]
-        if self.proto > 5:
-            raise ValueError("it is a pickle of protocol %d, and 5 is the last that doorcam knows" % self.proto)
-
-    def load_safe_bytearray(self):
-        """Bytes: the library's way would first allocate what the file claims."""
-        self.append(self.read(int.from_bytes(self.read(8), "little")))
-
-    def load_safe_dict(self):
-        self.append(SafeDict())
-
-    def load_safe_reduce(self):
-        arguments = self.stack[-1]
-        if not isinstance(arguments, tuple) or len(arguments) > 10:
-            raise ValueError("it calls something in a way that no known-faces file does")
-        for argument in arguments:
-            if isinstance(argument, (str, bytes)):
-                self.allowance.spend_data(len(argument))
-        self.load_reduce()
-
-    def load_safe_build(self):
-        state, instance = self.stack.pop(), self.stack[-1]
-        if not isinstance(instance, (SafeArray, SafeType)):
-            raise ValueError("it sets the state of something that has none")
-        instance.__setstate__(state)
+        name = "%s.%s" % (module, name)
+        if name not in READ_NAMES:
+            raise ValueError("it asks for %s, which no known-faces file needs" % name)
+        return READ_NAMES[name]
 
 
-def _counted(load):
-    def load_one(self):
-        self.allowance.spend(1)
-        load(self)
-    return load_one
+class Protocol5Unpickler(pickle._Unpickler):
+    """The same for a file of protocol 5 under Python 3.6 and 3.7, which do not know it."""
+    find_class = KnownFacesUnpickler.find_class
+    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch[pickle.PROTO[0]] = lambda self: self.read(1)
+    dispatch[0x96] = pickle._Unpickler.load_binbytes8   # BYTEARRAY8
 
 
-KnownFacesUnpickler.dispatch = {
-    ord(getattr(pickle, _name)): _counted(pickle._Unpickler.dispatch[ord(getattr(pickle, _name))])
-    for _name in KnownFacesUnpickler.OPCODES}
-KnownFacesUnpickler.dispatch.update({
-    ord(pickle.PROTO): _counted(KnownFacesUnpickler.load_safe_proto),
-    ord(pickle.EMPTY_DICT): _counted(KnownFacesUnpickler.load_safe_dict),
-    ord(pickle.REDUCE): _counted(KnownFacesUnpickler.load_safe_reduce),
-    ord(pickle.BUILD): _counted(KnownFacesUnpickler.load_safe_build),
-    KnownFacesUnpickler.BYTEARRAY8: _counted(KnownFacesUnpickler.load_safe_bytearray)})
+def noted_bytes(value):
+    if isinstance(value, Noted) and value.name == "encode":
+        value = value.arguments[0].encode("latin1")
+    if not isinstance(value, (bytes, bytearray)):
+        raise ValueError("it has something that is no plain bytes")
+    return bytes(value)
+
+
+def noted_array(shape, kind, data, order="C", axes=None):
+    """An array of plain numbers, as many as its shape says; axes: how a turned one is turned back."""
+    big = kind.state and kind.state[1] == ">" if isinstance(kind, Noted) else False
+    name = kind.arguments[0] if isinstance(kind, Noted) else kind
+    if name.lstrip("<>=|") not in ARRAY_KINDS or len(shape) > 4:
+        raise ValueError("it has an array of a kind that no known-faces file has")
+    array = np.frombuffer(noted_bytes(data), np.dtype(name).newbyteorder(">") if big else name)
+    array = array.reshape(shape, order="C" if order == "K" else order)
+    return array if axes is None else array.transpose(axes)
+
+
+def noted_value(noted):
+    """What a noted call would have made. An Exception, of any kind, if no known-faces file holds such a thing."""
+    name, arguments = noted.name, noted.arguments
+    if name == "ndarray":
+        return noted_array(*arguments)
+    if name == "_reconstruct":
+        _, shape, kind, fortran, data = noted.state
+        return noted_array(shape, kind, data, "F" if fortran else "C")
+    if name == "_frombuffer":  # with which protocol 5 writes arrays
+        data, kind, shape = arguments[:3]
+        return noted_array(shape, kind, data, *arguments[3:])
+    if name == "scalar":
+        return noted_array((1,), *arguments)[0].item()
+    if name == "datetime":
+        return datetime.datetime(*map(noted_bytes, arguments))
+    if name == "timedelta":
+        return datetime.timedelta(*arguments)
+    if name == "imdecode":  # the bytes are kept and not decoded
+        jpeg = noted_value(arguments[0]).tobytes()
+        if not jpeg_fits(jpeg):
+            raise ValueError("its face_image is no JPEG of at most %d pixels a side" % MAX_PICTURE_SIDE)
+        return StoredPicture(jpeg)
+    return noted_bytes(noted)
 
 
 def plain(value, allowance, depth=4):
-    """A value of a file without our stand-ins: an array is an array again. ValueError for what no such file has."""
-    if isinstance(value, SafeArray):
-        allowance.spend_data(value.array.nbytes)
-        return value.array
-    if isinstance(value, StoredPicture):
-        allowance.spend_data(len(value.jpeg))
-        if not jpeg_fits(value.jpeg):
-            raise ValueError("its face_image is no JPEG of at most %d pixels a side" % MAX_PICTURE_SIDE)
+    """A value of a file with what its noted calls stand for. ValueError for what no such file has."""
+    kind = type(value)
+    if kind is Noted:
+        value = noted_value(value)
+        size = len(value.jpeg) if isinstance(value, StoredPicture) else getattr(value, "nbytes", 0)
+        allowance.spend(1, size or (len(value) if isinstance(value, bytes) else 0))
         return value
+    if kind in (str, bytes, bytearray, int):
+        allowance.spend(1, value.bit_length() // 8 if kind is int else len(value))
+        return bytes(value) if kind is bytearray else value
     allowance.spend(1)
-    if depth and isinstance(value, (list, tuple)):
-        return type(value)(plain(one, allowance, depth - 1) for one in value)
-    if depth and isinstance(value, dict):
+    if depth and kind in (list, tuple):
+        return kind([plain(one, allowance, depth - 1) for one in value])
+    if depth and kind is dict:
+        if not all(type(key) is str or (type(key) is int and abs(key) < 2 ** 31) for key in value):
+            raise ValueError("it has a key that is neither a text nor a small number")
         return {key: plain(one, allowance, depth - 1) for key, one in value.items()}
-    if value is None or isinstance(value, (bool, int, float, str, bytes, datetime.datetime, datetime.timedelta)):
+    if value is None or kind in (bool, float):
         return value
-    raise ValueError("it holds a %s" % type(value).__name__)
-
-
-def read_encoding(value):
-    """The float32 array of an encoding in a file; ValueError if it is none."""
-    if isinstance(value, (list, tuple)) and len(value) == 128 and all(type(one) in (int, float) for one in value):
-        value = np.array(value, np.float64)
-    if not isinstance(value, np.ndarray) or value.shape != (128,) or not np.all(np.abs(value) <= 100):  # nor NaN
-        raise ValueError("its encoding is not 128 numbers of a plausible size")
-    return value.astype(np.float32)
+    raise ValueError("it holds a %s" % kind.__name__)
 
 
 def read_encodings(values, engine):
-    """Those of one engine, as many as are kept; of the length 1, but for engines that this doorcam does not know."""
-    encodings = [read_encoding(one) for one in values[:MAX_ENCODINGS]]
-    lengths = [float(np.linalg.norm(one)) for one in encodings]
-    if min(lengths) < 1e-3:
+    """Those of one engine, as many as are kept, a list of float32 arrays; of the length 1, but for engines that this
+    doorcam does not know. ValueError if one is no encoding."""
+    values = values[:MAX_ENCODINGS]
+    if not all(isinstance(one, np.ndarray) and one.shape == (128,) or isinstance(one, (list, tuple))
+               and len(one) == 128 and all(type(number) in (int, float) for number in one) for one in values):
+        raise ValueError("its encoding is not 128 numbers of a plausible size")
+    encodings = np.array(values, np.float64)
+    if not np.abs(encodings).max() <= 100:  # nor NaN
+        raise ValueError("its encoding is not 128 numbers of a plausible size")
+    lengths = np.sqrt((encodings ** 2).sum(axis=1, keepdims=True))
+    if lengths.min() < 1e-3:
         raise ValueError("its encoding is nothing but zeros")
-    if engine not in METRICS:
-        return encodings
-    return [one if abs(length - 1) < 1e-5 else one / np.float32(length) for one, length in zip(encodings, lengths)]
+    lengths[np.abs(lengths - 1) < 1e-5] = 1
+    return list(np.float32(encodings / lengths if engine in METRICS else encodings))
 
 
 def read_time(metadata, *keys):
@@ -2828,18 +2778,13 @@ def read_picture(value):
 
 
 SEEN_KEYS = ("first_seen", "first_seen_this_interaction", "last_seen")  # in the order of time
-OWN_KEYS = {"first_seen", "first_seen_this_interaction", "last_seen", "seen_count", "seen_frames", "face_image",
-            "number", "name", "ignored", "engine", "seconds_before", "longest", "face_image_quality", "encodings",
-            "other_encodings", "apart", "numbers_given"}
+OWN_KEYS = SEEN_KEYS + ("seen_count", "seen_frames", "face_image", "number", "name", "ignored", "engine", "longest",
+                        "seconds_before", "face_image_quality", "encodings", "other_encodings", "apart",
+                        "numbers_given")
 
 
-def read_visitor(encoding, metadata, allowance):
+def read_visitor(encoding, metadata):
     """The Visitor of one record, number 0 where it has none. ValueError says what is wrong with the record."""
-    if not isinstance(metadata, dict):
-        raise ValueError("its metadata is no dict")
-    allowance.spend(Allowance.RECORD)
-    metadata = plain(metadata, allowance)
-    encoding = read_encoding(plain(encoding, allowance))
     engine = str(metadata.get("engine") or "dlib")[:20]
     encodings = read_encodings(metadata.get("encodings") or [encoding], engine)
     visitor = Visitor(read_number(metadata, "number", 0), encodings, read_time(metadata, *SEEN_KEYS), engine,
@@ -2860,23 +2805,39 @@ def read_visitor(encoding, metadata, allowance):
     return visitor
 
 
+def unpickle(data):
+    """(encodings, metadata) of the bytes of a known-faces file, two lists of one length whose calls are only noted;
+    ValueError if it is none."""
+    unpickler = Protocol5Unpickler if data[:2] == b"\x80\x05" and pickle.HIGHEST_PROTOCOL < 5 else KnownFacesUnpickler
+    try:
+        encodings, metadata = unpickler(data if isinstance(data, mmap.mmap) else io.BytesIO(data)).load()
+        if type(encodings) is not list or type(metadata) is not list or len(encodings) != len(metadata):
+            raise ValueError("it is no list of encodings and a list of as many records")
+        return encodings, metadata
+    except MemoryError:
+        raise
+    except Exception as error:  # a mutated pickle raises anything
+        raise ValueError(why(error) if type(error) is ValueError else "it breaks off or is no such pickle")
+
+
 def read_known_faces(data):
     """(visitors, numbers_given, problems) of the bytes of a known-faces file; ValueError if it is none.
 
     A bad record is left out; `problems` has a line for each. Nothing in the bytes is run.
     """
-    try:
-        encodings, metadata = KnownFacesUnpickler(data).load()
-        if not isinstance(encodings, list) or not isinstance(metadata, list) or len(encodings) != len(metadata):
-            raise ValueError("it is no list of encodings and a list of as many records")
-    except Exception as error:  # a mutated pickle raises anything
-        raise ValueError(why(error) if type(error) is ValueError else "it breaks off or is no such pickle")
+    encodings, metadata = unpickle(data)
     visitors, used, given, problems, allowance = [], set(), 0, [], Allowance(len(data))
+    allowance.spend(Allowance.RECORD * len(metadata))
     for index, (encoding, record) in enumerate(zip(encodings, metadata)):
-        encodings[index] = metadata[index] = None  # let go one by one: all at once holds up the frames
+        encodings[index] = metadata[index] = None  # let go one by one
         try:
-            visitor = read_visitor(encoding, record, allowance)
+            if type(record) is not dict:
+                raise ValueError("its metadata is no dict")
+            record = plain(record, allowance)
+            visitor = read_visitor(plain(encoding, allowance), record)
             given = max(given, visitor.number, read_number(record, "numbers_given", 0))
+        except MemoryError:
+            raise
         except Exception as error:
             problems.append("record %d is left out: %s" % (index + 1, why(error)))
             continue
@@ -2907,34 +2868,131 @@ def clean_name(text):
 
 
 def read_file(path):
-    """The bytes of a known-faces file, None if there is none. DoorcamError if it may not be read."""
+    """The bytes of a known-faces file as they lie on the disk, None if there is none. DoorcamError if it may not be
+    read."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a device may have no end, and opening a pipe would wait
             raise DoorcamError("%s is no file: name another one with --faces" % path)
         with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size > MAX_FILE:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE:
                 raise DoorcamError("%s is larger than %d MB: it is no known-faces file; move it away"
                                    % (path, MAX_FILE >> 20))
-            return file.read()
+            return mmap.mmap(file.fileno(), size, mmap.MAP_PRIVATE, mmap.PROT_READ) if size else b""
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError
         raise DoorcamError("%s cannot be read (%s): make it readable for you, or name another file with --faces"
                            % (path, why(error)))
 
 
-def load_known_faces(path, metric):
-    """The Book in a file, empty if there is no file; ValueError if it is damaged or something else."""
-    data = read_file(path)
-    if data is None:
-        return Book(metric)
-    visitors, numbers_given, problems = read_known_faces(data)
-    book = Book(metric, visitors, numbers_given)
+@contextlib.contextmanager
+def bounded(size):
+    """Bounds what this process may take in memory and CPU time while it reads a file of so many bytes: beyond that it
+    ends by SIGXCPU, or MemoryError becomes ValueError. It stays MemoryError where not even so much would be there."""
+    room, used = READ_ROOM + READ_ROOM_PER_BYTE * size, resource.getrusage(resource.RUSAGE_SELF)
+    with open("/proc/self/statm") as file:
+        memory = int(file.read().split()[0]) * mmap.PAGESIZE
+    seconds = int(used.ru_utime + used.ru_stime + READ_SECONDS + READ_SECONDS_PER_MB * size / 1e6)
+    before = {kind: resource.getrlimit(kind) for kind in (resource.RLIMIT_AS, resource.RLIMIT_CPU)}
+    try:
+        for kind, limit in ((resource.RLIMIT_AS, memory + room), (resource.RLIMIT_CPU, seconds)):
+            soft, hard = before[kind]
+            resource.setrlimit(kind, (limit if soft < 0 else min(soft, limit), hard))  # below 0: without a limit
+        yield
+    except MemoryError:
+        resource.setrlimit(resource.RLIMIT_AS, before[resource.RLIMIT_AS])
+        with contextlib.suppress(OSError):
+            mmap.mmap(-1, room, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+            raise ValueError("it is much too intricate")
+        raise
+    finally:
+        for kind, limits in before.items():
+            resource.setrlimit(kind, limits)
+
+
+def read_in_child(line, path):
+    """The process that reads a file: sends the visitors, a part whenever it is asked, then (numbers_given, problems);
+    None where there is no file. What a hostile file can do, it does to this process: in C a memo index taken from the
+    file allocates gigabytes, and what is nested deeply enough overflows the stack."""
+    gc.disable()  # it ends soon
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Python has things of its own to say about a damaged pickle
+    try:
+        data = read_file(path)
+        if data is None:
+            return line.send(None)
+        with bounded(len(data)):
+            visitors, numbers_given, problems = read_known_faces(data)
+    except (ValueError, MemoryError) as error:
+        return line.send(error)
+    for start in range(0, len(visitors), READ_PART):
+        part = visitors[start:start + READ_PART]
+        for visitor in part:  # one array is sent faster than several
+            visitor.encodings = np.array(visitor.encodings)
+        line.send(part)
+        line.receive()
+    line.send((numbers_given, problems))
+
+
+def read_in_steps(path, wait):
+    """Reads a file of known faces in a process of its own. Yields None as long as that goes on, after `wait` seconds
+    each time, then (visitors, numbers_given, problems), without visitors but None if there is no file.
+
+    ValueError if it is damaged or something else, DoorcamError if it may not or cannot be read.
+    """
+    visitors, answer, child = [], None, None
+    try:
+        child = Child(READ_PATIENCE, read_in_child, path)
+        while answer is None or isinstance(answer[0], list):
+            yield None
+            answer = child.answer(wait)
+            if answer and isinstance(answer[0], list):
+                child.ask("more", READ_PATIENCE)
+                for visitor in answer[0]:
+                    visitor.encodings = list(visitor.encodings)
+                visitors += answer[0]
+    except OSError as error:
+        if child and child.killed_by() in (signal.SIGSEGV, signal.SIGXCPU):
+            raise ValueError("to read it takes too much")
+        raise DoorcamError("%s cannot be read (%s)" % (path, why(error)))
+    except MemoryError:
+        raise DoorcamError("there is too little memory to read %s" % path)
+    finally:
+        if child:
+            child.close()
+    yield (visitors,) + answer[0] if answer[0] else (None, 0, [])
+
+
+def load_in_steps(path, metric, wait):
+    """Yields None as long as the file is being read, then the Book in it, which is empty if there is no file. One that
+    is damaged or something else is moved away, and the book starts empty."""
+    try:
+        for found in read_in_steps(path, wait):
+            if found is None:
+                yield None
+        visitors, numbers_given, problems = found
+    except ValueError as error:
+        visitors, numbers_given, problems = [], 0, []
+        say("%s is damaged or no known-faces file (%s): it is now %s, and the book starts empty; to go back, stop "
+            "doorcam and move it back" % (path, error, set_aside(path, os.rename)))
+    visitors = visitors or []  # None: there is no file
+    book = Book(metric(visitors) if callable(metric) else metric, (), numbers_given)
+    for start in range(0, len(visitors), READ_PART):
+        book.add(visitors[start:start + READ_PART])
+        yield None
     if problems:
         say_problems(path, problems)
         say("%s is kept as it was in %s" % (path, set_aside(path, link_or_copy)))
         book.changed.add(0)  # nobody's number: so that the file is saved without the bad records and this is said once
-    return book
+    yield book
+
+
+def load_known_faces(path, metric):
+    """The Book in a file, see load_in_steps."""
+    return collections.deque(load_in_steps(path, metric, READ_PATIENCE), 1).pop()
 
 
 def say_problems(path, problems):
@@ -2943,17 +3001,6 @@ def say_problems(path, problems):
         say("%s: %s" % (path, problem))
     if len(problems) > MAX_PROBLEM_LINES:
         say("%s: %d more records are left out" % (path, len(problems) - MAX_PROBLEM_LINES))
-
-
-def load_or_set_aside(path, metric):
-    """The Book in a file; a file that is damaged or something else is moved away and the book starts empty."""
-    try:
-        return load_known_faces(path, metric)
-    except ValueError as error:
-        aside = set_aside(path, os.rename)
-        say("%s is damaged or no known-faces file (%s): it is now %s, and the book starts empty; to go back, stop "
-            "doorcam and move it back" % (path, error, aside))
-        return Book(metric)
 
 
 def set_aside(path, move):
@@ -3853,43 +3900,6 @@ class Stop:
         self.asked = True
 
 
-class Loading(threading.Thread):
-    """Reads the known faces while the window already shows the picture: ten thousand take some seconds."""
-    SWITCH = 0.0005             # s after which threads take turns meanwhile; Python's own 5 ms would hold up frames
-
-    def __init__(self, path, metric):
-        super().__init__(daemon=True)
-        self._path, self._metric = path, metric
-        self._book = self._error = None
-        self._began = time.monotonic()
-        self.start()
-
-    def run(self):
-        switch = sys.getswitchinterval()
-        sys.setswitchinterval(self.SWITCH)
-        gc.disable()  # to look through ten thousand visitors for garbage takes 70 ms, in which no frame is shown
-        try:
-            self._book = load_or_set_aside(self._path, self._metric)
-        except Exception as error:
-            self._error = error
-        finally:
-            if hasattr(gc, "freeze"):  # Python 3.7
-                gc.freeze()  # nor later: they stay
-            gc.enable()
-            sys.setswitchinterval(switch)
-
-    def result(self):
-        """The Book, waited for. DoorcamError if the file may not be read."""
-        self.join()
-        if self._error:
-            raise self._error
-        return self._book
-
-    def notice(self):
-        """What the window says meanwhile."""
-        return "Reading the known faces" if time.monotonic() - self._began > 1.0 else None
-
-
 class Watch:
     """Everything that watching the door needs, put together from the options."""
 
@@ -3899,7 +3909,10 @@ class Watch:
         self.path = faces_path(options)
         by_visitors = options.engine == "auto" and self.path is not None
         metric = self.choose if by_visitors else self.choose()
-        self.loading = Loading(self.path, metric) if self.path else None
+        self.loading, self.loading_since = None, time.monotonic()
+        if self.path:
+            self.loading = load_in_steps(self.path, metric, READ_PATIENCE if self.sync else READ_HOLD / 3)
+            next(self.loading)  # starts the process
         self.mask = Mask(options.mask) if options.mask else None
         self.log = EventLog(options.log) if options.log else None
         self.command = VisitCommand(options.on_visit) if options.on_visit else None
@@ -3982,10 +3995,13 @@ class Watch:
 
     def take_book(self):
         """Goes on with the book from the file as soon as it is read; a recording waits for that."""
-        if self.loading and (self.sync or not self.loading.is_alive()):
-            loading, self.loading = self.loading, None
-            self.begin(loading.result())
-            self.recognizer = self.recognizer or self.start_recognizer()
+        until = math.inf if self.sync else time.monotonic() + READ_HOLD
+        while self.loading and time.monotonic() < until:
+            book = next(self.loading)
+            if book is not None:
+                self.loading = None
+                self.begin(book)
+                self.recognizer = self.recognizer or self.start_recognizer()
 
     def find_faces(self, frame, now):
         """Follows the faces into this frame (None: no new one came), takes what a look has found, asks for the next
@@ -4018,7 +4034,9 @@ class Watch:
     def notice(self):
         """What the window says besides what it shows, None for nothing."""
         down = self.recognizer and self.recognizer.notice()
-        return down or (self.loading or self.anew).notice()
+        if down or not self.loading:
+            return down or self.anew.notice()
+        return "Reading the known faces" if time.monotonic() - self.loading_since > 1.0 else None
 
     def show(self, frame, marks, visitors, notice=None):
         """Draws on the frame, reduced to the size in which it is shown, and shows it; False once the user has quit.
@@ -4119,6 +4137,8 @@ class Watch:
     def close(self):
         """Releases everything. False if the camera could not be, because its read never returns."""
         released = self.camera is None or self.camera.close()
+        if self.loading:
+            self.loading.close()
         if self.recognizer:
             self.recognizer.close()
         self.window.close()
@@ -4249,14 +4269,13 @@ def watch(options):
 def read_book(options):
     """The Book of a command other than watch; DoorcamError, and nothing changed, if the file is damaged."""
     path = options.faces or DEFAULT_FACES
-    data = read_file(path)
-    if data is None:
-        raise DoorcamError("there is no %s yet: watch the door first, or name another file with --faces" % path)
     try:
-        visitors, numbers_given, problems = read_known_faces(data)
+        visitors, numbers_given, problems = collections.deque(read_in_steps(path, READ_PATIENCE), 1).pop()
     except ValueError as error:
         raise DoorcamError("%s is damaged or no known-faces file (%s): nothing was changed; move it away to start "
                            "afresh" % (path, error))
+    if visitors is None:
+        raise DoorcamError("there is no %s yet: watch the door first, or name another file with --faces" % path)
     if problems and options.command not in ("list", "report"):
         raise DoorcamError("%s: %s; nothing was changed: start doorcam once, which keeps a copy of the file"
                            % (path, problems[0]))

@@ -36,7 +36,7 @@ class Month:
         self.faces = COMMON / np.sqrt(128) + self.noise.normal(0, APART / np.sqrt(2 * 128), (people, 128))
         self.pictures = [cv2.imdecode(np.frombuffer(doorcam.to_jpeg(self._picture(number)), np.uint8),
                                       cv2.IMREAD_COLOR) for number in range(8)]
-        self.book, self.log = doorcam.load_or_set_aside(PATH, doorcam.DLIB), doorcam.EventLog(LOG)
+        self.book, self.log = doorcam.load_known_faces(PATH, doorcam.DLIB), doorcam.EventLog(LOG)
         self.door, self.saver = doorcam.Door(self.book), doorcam.Saver(PATH, self.book)
         self.now, self.events, self.saves = helpers.START, dict.fromkeys(("new", "returned", "left", "mistaken"), 0), 0
 
@@ -108,7 +108,7 @@ def main(visits, people, seed):
     result["after the end"] = figures(month)
     result.update(visits=done, people=people, days=round((month.now - helpers.START) / 86400, 1), saves=month.saves,
                   events=month.events, most_encodings=max(len(one.encodings) for one in month.book.visitors.values()),
-                  loaded_again=len(doorcam.load_or_set_aside(PATH, doorcam.DLIB)), files=sorted(os.listdir(".")))
+                  loaded_again=len(doorcam.load_known_faces(PATH, doorcam.DLIB)), files=sorted(os.listdir(".")))
     print(json.dumps(result))
 
 

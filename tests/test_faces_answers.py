@@ -52,8 +52,8 @@ def watch(monkeypatch, tmp_path):
             ["--headless", "--source", "rtsp://127.0.0.1:1/", "--engine", "dlib", "--faces",
              str(tmp_path / ("%d.dat" % len(made)))])
         one = doorcam.Watch(options, types.SimpleNamespace(asked=False))
-        if one.loading:
-            one.loading.result()
+        while one.loading:
+            one.take_book()
         made.append(one)
         one.events = []
         monkeypatch.setattr(one, "tell", one.events.extend)

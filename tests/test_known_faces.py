@@ -51,9 +51,9 @@ def test_the_names_of_both_numpys_are_what_the_test_says():
 
 
 def test_protocol_five_is_read_by_a_python_that_lacks_it(monkeypatch):
-    data = b"\x80\x05" + dumped(own_book())[2:]
+    ours, original = b"\x80\x05" + dumped(own_book())[2:], original_file(3, pickle.HIGHEST_PROTOCOL)
     monkeypatch.setattr(pickle, "HIGHEST_PROTOCOL", 4)
-    assert len(read(data)) == 3
+    assert len(read(ours)) == len(read(original)) == 3
 
 
 def test_an_empty_file_of_the_original_loads():
@@ -143,6 +143,11 @@ def test_the_highest_number_given_outlives_its_visitor():
     book.forget(3)
     book = doorcam.Book(doorcam.DLIB, *doorcam.read_known_faces(dumped(book))[:2])
     assert book.register_new_face(original_encoding(5), 0).number == 8
+
+
+def test_a_highest_number_that_is_one_of_numpy_counts():
+    data = pickle.dumps([[original_encoding(0)], [original_record(0, numbers_given=np.int64(7))]])
+    assert doorcam.read_known_faces(data)[1] == 8
 
 
 def test_two_records_with_one_number_get_two():

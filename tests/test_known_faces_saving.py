@@ -463,7 +463,7 @@ DAMAGED = {"text": b"hello", "cut": files.original_file(2)[:-100], "empty": b"",
 def test_watching_sets_a_damaged_file_aside(path, capsys, kind):
     with open(path, "wb") as file:
         file.write(DAMAGED[kind])
-    book = doorcam.load_or_set_aside(path, doorcam.DLIB)
+    book = doorcam.load_known_faces(path, doorcam.DLIB)
     assert len(book) == 0 and not os.path.exists(path)
     (aside,) = os.listdir(os.path.dirname(path))
     year = time.strftime("%Y-")
@@ -478,7 +478,7 @@ def test_files_set_aside_in_one_second_have_names_of_their_own(path):
     for _ in range(5):
         with open(path, "wb") as file:
             file.write(b"damaged")
-        doorcam.load_or_set_aside(path, doorcam.DLIB)
+        doorcam.load_known_faces(path, doorcam.DLIB)
     assert len(os.listdir(os.path.dirname(path))) == 5
 
 
@@ -488,7 +488,7 @@ def test_a_damaged_file_behind_a_link_is_set_aside_beside_itself(tmp_path, disk,
     with open(target, "wb") as file:
         file.write(b"damaged")
     os.symlink(target, path)
-    book = doorcam.load_or_set_aside(path, doorcam.DLIB)
+    book = doorcam.load_known_faces(path, doorcam.DLIB)
     assert os.path.islink(path) and len(os.listdir(disk.folder)) == 1
     book.register_new_face(files.original_encoding(1), 0)
     doorcam.save_known_faces(path, book.snapshot())
@@ -507,7 +507,7 @@ def test_a_bad_record_is_left_out_and_the_file_kept(path, capsys, monkeypatch, l
     data = bad_record_file(path)
     if not links:  # as on an SD card with FAT
         fail(monkeypatch, "link")
-    book = doorcam.load_or_set_aside(path, doorcam.DLIB)
+    book = doorcam.load_known_faces(path, doorcam.DLIB)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 and "record 2 is left out" in lines[0] and "seen_count" in lines[0]
     (aside,) = set(os.listdir(os.path.dirname(path))) - {"known_faces.dat"}
@@ -518,7 +518,7 @@ def test_a_bad_record_is_left_out_and_the_file_kept(path, capsys, monkeypatch, l
     with open(os.path.join(os.path.dirname(path), aside), "rb") as file:
         assert file.read() == data
     for _ in range(3):  # once saved, the next starts find nothing to say and pile up no copies
-        assert len(doorcam.load_or_set_aside(path, doorcam.DLIB)) == 1
+        assert len(doorcam.load_known_faces(path, doorcam.DLIB)) == 1
     assert capsys.readouterr().err == "" and len(os.listdir(os.path.dirname(path))) == 2
 
 

@@ -1,14 +1,18 @@
 """A large book is read while the window already shows the picture."""
-import gc
+import os
+import resource
 import shutil
+import signal
 import threading
+import time
 import types
 
 import numpy as np
 import pytest
 
 import doorcam
-from helpers import START
+from files import file_with
+from helpers import START, person
 from processes import EXAMPLE, wait_for
 
 FRAME = np.full((90, 160, 3), 120, np.uint8)
@@ -35,16 +39,19 @@ class NoRecognition:
         return None
 
 
+def wait_and_read(line, path):
+    """The process that reads the file, if the disk is slow."""
+    wait_for(lambda: os.path.exists(path + ".gate"), 30, "the gate is opened")
+    doorcam.read_in_child(line, path)
+
+
 class SlowDisk:
-    """A Watch on a file that is not read before `gate` is open."""
+    """A Watch on a file that is not read before read_on()."""
 
     def __init__(self, monkeypatch, path, *options):
-        self.gate, self.recognition, load = threading.Event(), NoRecognition(), doorcam.load_or_set_aside
-
-        def wait_and_load(*arguments):
-            assert self.gate.wait(30)
-            return load(*arguments)
-        monkeypatch.setattr(doorcam, "load_or_set_aside", wait_and_load)
+        self.gate, self.recognition = str(path) + ".gate", NoRecognition()
+        monkeypatch.setattr(doorcam, "read_in_child", wait_and_read)
+        monkeypatch.setattr(doorcam, "READ_HOLD", 0.0001)  # one step for each frame
         monkeypatch.setattr(doorcam, "Recognizer", lambda *_, **__: self.recognition)
         options = doorcam.make_parser().parse_args(
             ["--headless", "--source", "rtsp://127.0.0.1:1/", "--faces", str(path)] + list(options))
@@ -56,13 +63,21 @@ class SlowDisk:
         self.now += frames
 
     def read_on(self):
-        self.gate.set()
-        wait_for(lambda: not self.watch.loading.is_alive(), 30, "the file is read")
+        with open(self.gate, "w"):
+            pass
+        while self.watch.loading:
+            self.show(1)
+            time.sleep(0.01)
 
 
 @pytest.fixture
 def path(tmp_path):
     return shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+
+
+def example_visitors():
+    with open(EXAMPLE, "rb") as file:
+        return doorcam.read_known_faces(file.read())[0]
 
 
 def content(path):
@@ -84,19 +99,18 @@ def test_who_quits_before_the_book_is_there_loses_nothing(monkeypatch, path):
     before, disk = content(path), SlowDisk(monkeypatch, path)
     disk.show(50)  # long enough for a save that is due
     disk.watch.finish_visits()
-    disk.gate.set()
-    assert content(path) == before
+    disk.watch.close()
+    assert content(path) == before and not disk.watch.loading.gi_frame  # nobody reads it any more
 
 
 def test_who_is_to_be_forgotten_is_forgotten_as_soon_as_the_book_is_there(monkeypatch, path):
     disk = SlowDisk(monkeypatch, path, "--forget-after", "1")
-    before = doorcam.load_known_faces(EXAMPLE, doorcam.DLIB).visitors.values()
+    before = example_visitors()
     disk.now = max(visitor.last_seen for visitor in before) + 10 * 86400
     disk.show()
     disk.read_on()
     disk.show()
-    left = doorcam.load_known_faces(EXAMPLE, doorcam.DLIB).visitors.values()
-    assert sorted(disk.watch.book.visitors) == [visitor.number for visitor in left if visitor.name]
+    assert sorted(disk.watch.book.visitors) == [visitor.number for visitor in before if visitor.name]
 
 
 def test_a_file_that_may_not_be_read_ends_the_watch(monkeypatch, tmp_path):
@@ -104,22 +118,73 @@ def test_a_file_that_may_not_be_read_ends_the_watch(monkeypatch, tmp_path):
     path.mkdir()
     disk = SlowDisk(monkeypatch, path)
     disk.show()
-    disk.read_on()
     with pytest.raises(doorcam.DoorcamError, match="is no file"):
-        disk.show()
+        disk.read_on()
 
 
-@pytest.mark.parametrize("readable", [True, False])
-def test_garbage_is_looked_for_again_after_the_book_was_read(monkeypatch, tmp_path, path, readable):
-    disk = SlowDisk(monkeypatch, path if readable else tmp_path)
-    wait_for(lambda: not gc.isenabled(), 30, "the book is being read")
+def test_no_frame_waits_for_a_large_book(monkeypatch, tmp_path):
+    """It comes in parts, each between two frames, and no thread takes turns with the main loop."""
+    path, count = str(tmp_path / "known_faces.dat"), 4 * doorcam.READ_PART + 1
+    visitors = [doorcam.Visitor(number, [np.float32(person(number % 100))], START, "dlib")
+                for number in range(1, count + 1)]
+    doorcam.save_known_faces(path, doorcam.Book(doorcam.DLIB, visitors).snapshot())
+    taken, add, threads = [], doorcam.Book.add, threading.active_count()
+
+    def note_and_add(book, some):
+        taken.extend((disk.now, len(some)) for _ in some[:1])
+        add(book, some)
+    monkeypatch.setattr(doorcam.Book, "add", note_and_add)
+    disk = SlowDisk(monkeypatch, path)
+    assert threading.active_count() == threads
     disk.read_on()
-    assert gc.isenabled()
+    assert [size for _, size in taken] == [doorcam.READ_PART] * 4 + [1] and len({now for now, _ in taken}) == 5
+    assert sorted(disk.watch.book.visitors) == list(range(1, count + 1))
 
 
 def test_after_a_while_the_window_says_what_it_waits_for(monkeypatch, path):
     disk, now = SlowDisk(monkeypatch, path), doorcam.time.monotonic()
-    assert disk.watch.loading.notice() is None
+    assert disk.watch.notice() is None
     monkeypatch.setattr(doorcam.time, "monotonic", lambda: now + 5)
-    assert "known faces" in disk.watch.loading.notice()
-    disk.gate.set()
+    assert "known faces" in disk.watch.notice()
+
+
+def with_little_memory(line, path, megabytes=50):
+    """The process that reads the file, where the system has no more memory for it."""
+    with open("/proc/self/statm") as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + (megabytes << 20), resource.RLIM_INFINITY))
+    doorcam.read_in_child(line, path)
+
+
+def with_less_memory(line, path):
+    """The same, where there is not even enough to have a look at it."""
+    with_little_memory(line, path, 20)
+
+
+def killed(line, path):
+    """The process that reads the file, where the system takes it for the one to be killed for want of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("work, words", ((with_little_memory, "too little memory"),
+                                         (with_less_memory, "too little memory"), (killed, "killed by signal 9")))
+def test_want_of_memory_is_no_damage(monkeypatch, tmp_path, work, words):
+    path = str(tmp_path / "known_faces.dat")
+    with open(path, "wb") as file:
+        file.write(file_with(notes="x" * (30 << 20)))
+    monkeypatch.setattr(doorcam, "read_in_child", work)
+    before = content(path)
+    with pytest.raises(doorcam.DoorcamError, match=words):
+        doorcam.load_known_faces(path, doorcam.DLIB)
+    assert doorcam.main(["--faces", path, "list"]) == 1
+    assert content(path) == before and os.listdir(str(tmp_path)) == ["known_faces.dat"]
+
+
+def test_the_bounds_are_taken_away_again():
+    kinds = (resource.RLIMIT_AS, resource.RLIMIT_CPU)
+    before = [resource.getrlimit(kind) for kind in kinds]
+    with pytest.raises(ValueError), doorcam.bounded(1000):
+        assert 0 < resource.getrlimit(resource.RLIMIT_AS)[0] < 100 << 30
+        assert 0 < resource.getrlimit(resource.RLIMIT_CPU)[0] < 10000
+        bytearray(1 << 40)
+    assert [resource.getrlimit(kind) for kind in kinds] == before
