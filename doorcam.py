@@ -1868,23 +1868,24 @@ class Visitor:
 
 
 class Book:
-    """The visitors, and one matrix of the means of their encodings in which a face is looked up.
+    """The visitors, and one matrix in which a face is looked up: a row of ROW for each of them.
 
-    Only those whom its engine has encoded are looked up; the others are kept as they are.
+    Only those whom its engine has encoded are looked up; the others are kept as they are. Rows of who is gone hold
+    zeros until somebody new takes them.
     """
+    ROW = np.dtype([("mean", np.float32, 128), ("square", np.float32),  # of the encodings; of the mean's length
+                    ("visits", np.float32), ("number", np.int64)])      # how many encodings; 0: not this engine's
 
     def __init__(self, metric, visitors=(), numbers_given=0):
         """metric: the engine's, or a function that chooses it by who the visitors are."""
         self.metric = metric(visitors) if callable(metric) else metric
-        self.visitors = {}              # number: Visitor
+        self.visitors = {}                      # number: Visitor
         self.numbers_given = numbers_given
-        self._centers = np.zeros((64, 128), np.float32)
-        self._squares = np.zeros(64, np.float32)    # of the lengths of the means
-        self._visits = np.zeros(64, np.float32)     # how many encodings each mean is of; 0: not this engine's
+        self._matrix = np.zeros(64, self.ROW)
+        self._row_of, self._free = {}, list(range(64))  # number: row; rows that are nobody's
         self._alike = None                      # see likeness; None when it must be computed anew
         self.tolerance = None                   # a fixed one: see caution
-        self._rows, self._numbers = {}, []      # number: row; row: number
-        self._saved_encodings, self._saved_metadata = [], []    # as saved last, by row
+        self._saved = {}                        # number: the record as saved last
         self.changed = set()                    # numbers of those that changed since, or are gone
         for visitor in visitors:
             visitor.use(self.metric.engine)
@@ -1897,36 +1898,28 @@ class Book:
     def _insert(self, visitor):
         self.visitors[visitor.number] = visitor
         self.numbers_given = max(self.numbers_given, visitor.number)
-        self._rows[visitor.number] = len(self._numbers)
-        for rows, value in ((self._numbers, visitor.number), (self._saved_encodings, None),
-                            (self._saved_metadata, None)):
-            rows.append(value)
-        if len(self._numbers) > len(self._centers):
-            self._centers = np.concatenate([self._centers, np.zeros_like(self._centers)])
-            self._squares = np.concatenate([self._squares, np.zeros_like(self._squares)])
-            self._visits = np.concatenate([self._visits, np.zeros_like(self._visits)])
+        if not self._free:
+            self._free = list(range(len(self._matrix), 2 * len(self._matrix)))
+            self._matrix = np.concatenate([self._matrix, np.zeros_like(self._matrix)])
+        self._row_of[visitor.number] = self._free.pop()
         self._place(visitor)
 
     def _place(self, visitor):
-        """Writes the visitor's mean into the matrix."""
-        row, known = self._rows[visitor.number], visitor.engine == self.metric.engine
-        self._centers[row] = visitor.center() if known else 0
-        self._squares[row] = np.dot(self._centers[row], self._centers[row])
-        self._visits[row] = len(visitor.encodings) if known else 0
+        """Writes the visitor's row into the matrix."""
+        known = visitor.engine == self.metric.engine
+        mean = visitor.center() if known else np.zeros(128)
+        self._matrix[self._row_of[visitor.number]] = (
+            mean, np.dot(mean, mean), len(visitor.encodings) if known else 0, visitor.number)
         self._alike = None
         self.changed.add(visitor.number)
 
     def _remove(self, number):
-        """Takes a visitor out; the last row fills the gap."""
-        row, end = self._rows.pop(number), len(self._numbers) - 1
-        for rows in (self._centers, self._squares, self._visits):
-            rows[row], rows[end] = rows[end], 0
+        """Takes a visitor out."""
+        row = self._row_of.pop(number)
+        self._matrix[row] = np.zeros((), self.ROW)
+        self._free.append(row)
+        self._saved.pop(number, None)
         self._alike = None
-        for rows in (self._numbers, self._saved_encodings, self._saved_metadata):
-            rows[row] = rows[end]
-            rows.pop()
-        if row < end:
-            self._rows[self._numbers[row]] = row
         self.changed.add(number)
         return self.visitors.pop(number)
 
@@ -1942,10 +1935,9 @@ class Book:
         of several visits are shorter, and a book would grow stricter with all that it learns (of 100 people four
         times as many returns were missed)."""
         if self._alike is None:
-            rows = np.flatnonzero(self._visits)
-            total, count = self._centers[rows].sum(axis=0, dtype=np.float64), len(rows)
+            total, count = self._matrix["mean"].sum(axis=0, dtype=np.float64), np.count_nonzero(self._matrix["visits"])
             pairs = count * (count - 1)
-            between = 2 - 2 * (total.dot(total) - self._squares[rows].sum()) / pairs if pairs else 0.0
+            between = 2 - 2 * (total.dot(total) - self._matrix["square"].sum()) / pairs if pairs else 0.0
             self._alike = likeness(count if pairs else 0, between, self.metric)
         return self._alike
 
@@ -1957,22 +1949,23 @@ class Book:
         return float(self._log_odds((self.tolerance / self.metric.length) ** 2, 1, 1))
 
     def _log_odds(self, square, visits, others):
-        return log_odds(square, visits, others, self.likeness(), np.count_nonzero(self._visits), self.metric)
+        count = np.count_nonzero(self._matrix["visits"])
+        return log_odds(square, visits, others, self.likeness(), count, self.metric)
 
     def lookup_known_face(self, encoding, excluded=(), visits=1):
         """[(odds, Visitor)] of the likeliest visitors, best first, without those whose numbers are excluded.
 
         encoding: the mean of `visits` visits; odds: see log_odds.
         """
-        rows = np.flatnonzero(self._visits)
+        rows = np.flatnonzero(self._matrix["visits"])
         if not len(rows):
             return []
         encoding = np.asarray(encoding, np.float32)
-        squares = np.dot(encoding, encoding) - 2 * self._centers[rows].dot(encoding) + self._squares[rows]
-        odds = self._log_odds(np.maximum(squares, 0), visits, self._visits[rows])
+        squares = np.dot(encoding, encoding) - 2 * self._matrix["mean"].dot(encoding) + self._matrix["square"]
+        odds = self._log_odds(np.maximum(squares[rows], 0), visits, self._matrix["visits"][rows])
         wanted = min(len(rows), CANDIDATES + len(excluded))
         best = np.argpartition(-odds, wanted - 1)[:wanted]
-        found = [(float(odds[index]), self.visitors[self._numbers[rows[index]]]) for index in best]
+        found = [(float(odds[index]), self.visitors[self._matrix["number"][rows[index]]]) for index in best]
         return sorted((pair for pair in found if pair[1].number not in excluded), key=lambda pair: -pair[0])
 
     def odds_of(self, visitor, found):
@@ -2083,13 +2076,11 @@ class Book:
 
     def snapshot(self):
         """What known_faces.dat is to hold, [encodings, metadata]; only the records of changed visitors are made."""
-        for number in self.changed:
-            if number in self.visitors:
-                row = self._rows[number]
-                self._saved_encodings[row], self._saved_metadata[row] = record_of(self.visitors[number],
-                                                                                  self.numbers_given)
+        for number in self.changed.intersection(self.visitors):
+            self._saved[number] = record_of(self.visitors[number], self.numbers_given)
         self.changed.clear()
-        return [list(self._saved_encodings), list(self._saved_metadata)]
+        records = [self._saved[number] for number in self.visitors]
+        return [[encoding for encoding, _ in records], [metadata for _, metadata in records]]
 
 
 class EncodeAnew:
