@@ -1206,7 +1206,7 @@ class DlibEngine(Engine):
         if self._detector == "cnn":
             found = [(face.rect, face.confidence) for face in api.cnn_face_detector(rgb, upsample)]
         else:
-            found = zip(*api.face_detector.run(rgb, upsample, DLIB.min_score)[:2])
+            found = zip(*api.face_detector.run(rgb, upsample, self.metric.min_score)[:2])
         return [((box.top(), box.right(), box.bottom(), box.left()), score, None) for box, score in found]
 
     def landmarks(self, part, box):
@@ -1265,7 +1265,7 @@ class OpenCVEngine(Engine):
             if len(self._detectors) > 3:  # the camera has changed its size
                 self._detectors.clear()
             self._detectors[width, height] = cv2.FaceDetectorYN.create(
-                self._path, "", (width, height), OPENCV.min_score, self.OVERLAP, self.MOST)
+                self._path, "", (width, height), self.metric.min_score, self.OVERLAP, self.MOST)
         return self._detectors[width, height]
 
     def near_factor(self, box, place):
@@ -1299,6 +1299,7 @@ class OpenCVEngine(Engine):
         return mean_encoding([self._encoder.forward().ravel()])
 
 
+# A third engine is a class above and its name here. A new book gets it only by --engine: see choose_engine.
 ENGINES = collections.OrderedDict((engine.metric.engine, engine) for engine in (DlibEngine, OpenCVEngine))
 METRICS = {name: engine.metric for name, engine in ENGINES.items()}
 ENGINE_OPTIONS = tuple((engine.option, name) for name, engine in ENGINES.items() if engine.option)
