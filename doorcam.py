@@ -1117,12 +1117,67 @@ OPENCV = Metric(
     min_face=28, far_period=2.0)
 
 
-METRICS = {metric.engine: metric for metric in (DLIB, OPENCV)}
+class Engine:
+    """What every engine does: a Look in, Faces out. Each has of its own, and stands in ENGINES:
+
+    metric, option: how its encodings are compared; the option of the command line that only it has, if any
+    description: one line; arguments(options): what it is made with, DoorcamError if it is not there
+    near_factor(box, place): how much larger a followed face is looked at, from its box and that with a margin
+    detect(picture, near): [(box, score, landmarks)] of the faces in a BGR picture, in its pixels; near: it is that of a
+        followed face. Landmarks: an array of x, y of eyes, nose and so on; None if landmarks(part, box) finds them
+    encode(part, box, landmarks): the encoding, of the length 1, of the face in a box of a BGR picture
+    """
+    option = None
+    FAR_WIDTH = 1280            # pixels of the picture in which small faces are looked for
+
+    def faces(self, look):
+        """The Faces that a Look asks for, best score first."""
+        frame, found = look.frame, []
+        for box, _ in look.regions:
+            place = grow_box(box, NEAR_MARGIN, frame.shape)
+            found += self._found_in(frame, place, self.near_factor(box, place), True)
+        for place, factor in self.places(look):
+            found += self._found_in(frame, place, factor, False)
+        return [self._describe(frame, whole_box(box), score, landmarks, must_encode(box, look.regions))
+                for box, score, landmarks in one_each(found)]
+
+    def places(self, look):
+        """[(box, factor)] of the parts of the frame looked at, `factor` times as large, besides those near a face."""
+        height, width = look.frame.shape[:2]
+        widths = [width * look.scale] if look.whole else []
+        widths += [min(self.FAR_WIDTH, width)] if look.far else []
+        return [((0, width, height, 0), factor) for factor in sorted({wide / float(width) for wide in widths})]
+
+    def _found_in(self, frame, place, factor, near):
+        """As detect, in a box of the frame and in its pixels."""
+        part = cut(frame, place)
+        if min(part.shape[:2]) < 2:
+            return []
+        return [(move_box(scale_box(box, 1 / factor), place[0], place[3]), score,
+                 None if landmarks is None else landmarks / factor + (place[3], place[0]))
+                for box, score, landmarks in self.detect(shrink(part, factor), near)]
+
+    def _describe(self, frame, box, score, landmarks, encode):
+        """The Face in a box of the frame."""
+        place, face = grow_box(box, 0.5, frame.shape), cut(frame, box)
+        if min(face.shape[:2]) < 2:
+            return Face(box, score, 0.0, 0.0)
+        part, inside = cut(frame, place), move_box(box, -place[0], -place[3])
+        landmarks = self.landmarks(part, inside) if landmarks is None else landmarks - (place[3], place[0])
+        encoding = self.encode(without_noise(part), inside, landmarks) if encode else None
+        return Face(box, score, frontality(*landmarks[:3]), sharpness(face), encoding)
 
 
-class DlibEngine:
-    """dlib through face_recognition: a picture in, faces with boxes, scores and encodings out."""
+class DlibEngine(Engine):
+    """dlib through face_recognition."""
+    metric, option = DLIB, "detector"
     NEAR_WIDTH = 90             # pixels; near a followed face the picture is scaled so that the face is this wide
+
+    @staticmethod
+    def arguments(options):
+        if not all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition")):
+            raise DoorcamError("dlib is not installed: python3 -m pip install -r requirements.txt")
+        return [options.detector or "hog"]
 
     def __init__(self, detector="hog"):
         warnings.simplefilter("ignore", UserWarning)  # its models import pkg_resources, whose last versions complain
@@ -1143,78 +1198,53 @@ class DlibEngine:
             "takes about 15 times as long: install libopenblas-dev, then pip install --force-reinstall "
             "--no-binary dlib --no-cache-dir dlib)")
 
-    def _detect(self, rgb, upsample):
-        """[(box, score)] of the faces in an RGB picture, enlarged twofold `upsample` times before."""
-        api = self._library.api
-        if self._detector == "cnn":
-            found = [(face.rect, face.confidence) for face in api.cnn_face_detector(rgb, upsample)]
-        else:
-            found = list(zip(*api.face_detector.run(rgb, upsample, DLIB.min_score)[:2]))
-        return [((box.top(), box.right(), box.bottom(), box.left()), score) for box, score in found]
-
-    def _detect_in(self, rgb, place, factor, upsample):
-        """[(box, score)] in frame pixels, found in a box of the frame that is looked at `factor` times as large."""
-        part = cut(rgb, place)
-        if min(part.shape[:2]) < 2:
-            return []
-        found = self._detect(np.ascontiguousarray(shrink(part, factor)), upsample)
-        return [(move_box(scale_box(box, 1 / factor), place[0], place[3]), score) for box, score in found]
-
-    def _detect_everywhere(self, rgb, look):
-        """As _detect_in, everywhere; or only where something moved, and so much closer in as many pixels.
+    def places(self, look):
+        """Everywhere; or only where something moved, and so much closer in as many pixels.
 
         A closer look takes the place of one at the whole and never costs more. What does not move is not missed: it is
         found by the next one, at the whole.
         """
-        height, width = rgb.shape[:2]
+        height, width = look.frame.shape[:2]
         place = look.moved if look.far and look.moved else (0, width, height, 0)
         closer = math.sqrt(height * width / float(max(1, box_area(place))))
-        return self._detect_in(rgb, place, max(look.scale, min(1.0, look.scale * closer)), 1)
+        return [(place, max(look.scale, min(1.0, look.scale * closer)))] if look.whole else []
 
-    def faces(self, look):
-        """The Faces that a Look asks for, best score first."""
-        rgb = cv2.cvtColor(look.frame, cv2.COLOR_BGR2RGB)
-        found = []
-        for box, _ in look.regions:
-            factor = self.NEAR_WIDTH / float(max(1, box_width(box)))
-            found += self._detect_in(rgb, grow_box(box, NEAR_MARGIN, rgb.shape), factor, 0)
-        found += self._detect_everywhere(rgb, look) if look.whole else []
-        return [self._describe(rgb, whole_box(box), score, must_encode(box, look.regions))
-                for box, score in one_each(found)]
+    def near_factor(self, box, place):
+        return self.NEAR_WIDTH / float(max(1, box_width(box)))
 
-    def _describe(self, rgb, box, score, encode):
-        """The Face in a box of an RGB frame."""
-        place = grow_box(box, 0.5, rgb.shape)
-        part = np.ascontiguousarray(cut(rgb, place))
-        if min(part.shape[:2]) < 2:
-            return Face(box, score, 0.0, 0.0)
-        inside = move_box(box, -place[0], -place[3])
-        landmarks = self._library.face_landmarks(part, [inside], model="small")[0]
-        encoding = self._encode(without_noise(part), inside) if encode else None
-        points = [np.mean(landmarks[name], axis=0) for name in ("left_eye", "right_eye", "nose_tip")]
-        return Face(box, score, frontality(*points), sharpness(cut(part, inside)), encoding)
+    def detect(self, picture, near):
+        api, rgb, upsample = self._library.api, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), 0 if near else 1
+        if self._detector == "cnn":
+            found = [(face.rect, face.confidence) for face in api.cnn_face_detector(rgb, upsample)]
+        else:
+            found = zip(*api.face_detector.run(rgb, upsample, self.metric.min_score)[:2])
+        return [((box.top(), box.right(), box.bottom(), box.left()), score, None) for box, score in found]
 
-    def _encode(self, part, box):
+    def landmarks(self, part, box):
+        points = self._library.face_landmarks(cv2.cvtColor(part, cv2.COLOR_BGR2RGB), [box], model="small")[0]
+        return [np.mean(points[name], axis=0) for name in ("left_eye", "right_eye", "nose_tip")]
+
+    def encode(self, part, box, landmarks):
         """The mean of the encodings of the face and of its mirror image, whose errors differ.
 
         Measured on photographs of 750 people, with as many strangers accepted (0.03 %): 10.1 % of the same people
         missed without the mirror image, 8.0 % with it.
         """
-        width = part.shape[1]
+        rgb, width = cv2.cvtColor(part, cv2.COLOR_BGR2RGB), part.shape[1]
         mirrored = (box[0], width - box[3], box[2], width - box[1])
         encodings = [self._library.face_encodings(picture, [place], model="small")[0] for picture, place in (
-            (part, box), (np.ascontiguousarray(part[:, ::-1]), mirrored))]
+            (rgb, box), (np.ascontiguousarray(rgb[:, ::-1]), mirrored))]
         return mean_encoding(encodings)
 
 
-class OpenCVEngine:
-    """YuNet and SFace of OpenCV Zoo: a picture in, faces with boxes, scores and encodings out.
+class OpenCVEngine(Engine):
+    """YuNet and SFace of OpenCV Zoo.
 
     YuNet (Wu, Peng and Yu 2023) finds faces from about 20 pixels and their eyes, nose and mouth; SFace (Zhong and
     others 2021) encodes them. The encoder is run through cv2.dnn: OpenCV 5.0's FaceRecognizerSF does not take the
     quantized file.
     """
-    FAR_WIDTH = 1280            # pixels of the picture in which small faces are looked for
+    metric, option = OPENCV, "models"
     NEAR_SIDE = 160             # pixels, width and height of the picture of what is near a followed face
     SMALLEST = 16               # pixels a side, of a picture in which there is nothing to be found
     OVERLAP = 0.3               # of two boxes, above which YuNet itself drops the worse one
@@ -1223,13 +1253,17 @@ class OpenCVEngine:
     PLACES = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
                        (70.7299, 92.2041)])  # as OpenCV's FaceRecognizerSF aligns faces
 
+    @staticmethod
+    def arguments(options):
+        return find_models(options.models)
+
     def __init__(self, detector, encoder):
         """The paths of the two models. DoorcamError if this OpenCV cannot read them."""
         self._path, self._detectors, self._mirrored = detector, {}, False
         try:
             self._detector(64, 64)
             self._encoder = cv2.dnn.readNetFromONNX(encoder)
-            self._encode(np.zeros((self.SIDE, self.SIDE, 3), np.uint8), self.PLACES)
+            self.encode(np.zeros((self.SIDE, self.SIDE, 3), np.uint8), None, self.PLACES)
         except cv2.error as error:
             raise DoorcamError("OpenCV %s cannot read the models of --engine opencv (%s): it takes OpenCV 4.11 or "
                                "newer, pip install --upgrade opencv-python" % (cv2.__version__, why(error)))
@@ -1242,67 +1276,44 @@ class OpenCVEngine:
             if len(self._detectors) > 3:  # the camera has changed its size
                 self._detectors.clear()
             self._detectors[width, height] = cv2.FaceDetectorYN.create(
-                self._path, "", (width, height), OPENCV.min_score, self.OVERLAP, self.MOST)
+                self._path, "", (width, height), self.metric.min_score, self.OVERLAP, self.MOST)
         return self._detectors[width, height]
 
-    def _detect(self, picture, factor, down=0, right=0):
-        """[(box, score, landmarks)] of the faces in a BGR picture, in pixels of the frame: the picture is `factor`
-        times as large as what it shows, which begins at `down`, `right`. Landmarks: 5 x 2, x and y."""
-        height, width = picture.shape[:2]
-        found = self._detector(width, height).detect(picture)[1] if min(width, height) >= self.SMALLEST else None
-        faces = []
-        for row in [] if found is None else found.astype(float):
-            left, top, wide, high = row[:4] / factor
-            box = move_box((top, left + wide, top + high, left), down, right)
-            faces.append((box, row[14], row[4:14].reshape(5, 2) / factor + (right, down)))
-        return faces
+    def near_factor(self, box, place):
+        return self.NEAR_SIDE / float(max(1, place[2] - place[0], box_width(place)))
 
-    def _detect_near(self, frame, box):
-        """As _detect, around where a face was last."""
-        place = grow_box(box, NEAR_MARGIN, frame.shape)
-        part = cut(frame, place)
-        if min(part.shape[:2]) < 2:
-            return []
-        factor = self.NEAR_SIDE / float(max(part.shape[:2]))
-        small = shrink(part, factor)
-        picture = np.zeros((self.NEAR_SIDE, self.NEAR_SIDE, 3), np.uint8)
-        picture[:small.shape[0], :small.shape[1]] = small
-        return self._detect(picture, factor, place[0], place[3])
+    def detect(self, picture, near):
+        height, width = picture.shape[:2]
+        if near:  # always of one size: see _detector
+            picture = cv2.copyMakeBorder(picture, 0, self.NEAR_SIDE - height, 0, self.NEAR_SIDE - width,
+                                         cv2.BORDER_CONSTANT)
+            height = width = self.NEAR_SIDE
+        found = self._detector(width, height).detect(picture)[1] if min(width, height) >= self.SMALLEST else None
+        return [((row[1], row[0] + row[2], row[1] + row[3], row[0]), row[14], row[4:14].reshape(5, 2))
+                for row in ([] if found is None else found.astype(float))]
 
     def faces(self, look):
-        """The Faces that a Look asks for, best score first.
+        self._mirrored = not self._mirrored
+        return super().faces(look)
 
-        Every other look encodes the mirror images: the mean of a track is then that of both, for the cost of one.
+    def encode(self, part, box, landmarks):
+        """Every other look encodes the mirror images: the mean of a track is then that of both, for the cost of one.
+
         Measured on photographs of 750 people, with as many strangers accepted (0.03 %): 6.5 % of the same people
         missed without mirror images, 5.6 % with both.
         """
-        self._mirrored = not self._mirrored
-        found = [face for box, _ in look.regions for face in self._detect_near(look.frame, box)]
-        widths = [look.frame.shape[1] * look.scale] if look.whole else []
-        widths += [min(self.FAR_WIDTH, look.frame.shape[1])] if look.far else []
-        for factor in sorted({width / float(look.frame.shape[1]) for width in widths}):
-            found += self._detect(shrink(look.frame, factor), factor)
-        return [self._describe(look.frame, whole_box(box), score, landmarks, must_encode(box, look.regions))
-                for box, score, landmarks in one_each(found)]
-
-    def _describe(self, frame, box, score, landmarks, encode):
-        """The Face in a box of a BGR frame."""
-        part, place = cut(frame, box), grow_box(box, 0.5, frame.shape)
-        if min(part.shape[:2]) < 2:
-            return Face(box, score, 0.0, 0.0)
-        around = without_noise(cut(frame, place))
-        encoding = self._encode(around, landmarks - (place[3], place[0])) if encode else None
-        sharp = sharpness(cv2.cvtColor(part, cv2.COLOR_BGR2RGB))
-        return Face(box, score, frontality(*landmarks[:3]), sharp, encoding)
-
-    def _encode(self, frame, landmarks):
-        """The encoding of a face in a BGR picture, of the length 1."""
         size = (self.SIDE, self.SIDE)
         matrix = cv2.estimateAffinePartial2D(landmarks, self.PLACES, ransacReprojThreshold=1e6)[0]  # all points count
-        face = cv2.warpAffine(frame, matrix, size)
+        face = cv2.warpAffine(part, matrix, size)
         face = cv2.flip(face, 1) if self._mirrored else face
         self._encoder.setInput(cv2.dnn.blobFromImage(face, 1.0, size, (0, 0, 0), True, False), "data")
         return mean_encoding([self._encoder.forward().ravel()])
+
+
+# A third engine is a class above and its name here. A new book gets it only by --engine: see choose_engine.
+ENGINES = collections.OrderedDict((engine.metric.engine, engine) for engine in (DlibEngine, OpenCVEngine))
+METRICS = {name: engine.metric for name, engine in ENGINES.items()}
+ENGINE_OPTIONS = tuple((engine.option, name) for name, engine in ENGINES.items() if engine.option)
 
 
 def without_noise(part):
@@ -1409,10 +1420,10 @@ def frontality(left, right, nose):
 
 
 def sharpness(picture):
-    """The variance of the Laplacian of a face scaled to 100 x 100 (Pech-Pacheco and others, ICPR 2000)."""
+    """The variance of the Laplacian of a BGR face scaled to 100 x 100 (Pech-Pacheco and others, ICPR 2000)."""
     if min(picture.shape[:2]) < 2:
         return 0.0
-    grey = cv2.cvtColor(cv2.resize(picture, (100, 100), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(cv2.resize(picture, (100, 100), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())
 
 
@@ -1880,23 +1891,21 @@ class Visitor:
 
 
 class Book:
-    """The visitors, and one matrix of the means of their encodings in which a face is looked up.
-
-    Only those whom its engine has encoded are looked up; the others are kept as they are.
-    """
+    """The visitors, and one matrix in which a face is looked up: a row for each; zeros, until it is used again, where
+    somebody has gone. Only those whom its engine has encoded are looked up; the others are kept as they are."""
+    ROW = np.dtype([("mean", np.float32, 128), ("square", np.float32),  # of the encodings; of the mean's length
+                    ("visits", np.float32), ("number", np.int64)])      # how many encodings; 0: not this engine's
 
     def __init__(self, metric, visitors=(), numbers_given=0):
         """metric: the engine's, or a function that chooses it by who the visitors are."""
         self.metric = metric(visitors) if callable(metric) else metric
-        self.visitors = {}              # number: Visitor
+        self.visitors = {}                      # number: Visitor
         self.numbers_given = numbers_given
-        self._centers = np.zeros((64, 128), np.float32)
-        self._squares = np.zeros(64, np.float32)    # of the lengths of the means
-        self._visits = np.zeros(64, np.float32)     # how many encodings each mean is of; 0: not this engine's
+        self._matrix = np.zeros(64, self.ROW)
+        self._row_of, self._free = {}, list(range(64))  # number: row; rows that are nobody's
         self._alike = None                      # see likeness; None when it must be computed anew
         self.tolerance = None                   # a fixed one: see caution
-        self._rows, self._numbers = {}, []      # number: row; row: number
-        self._saved_encodings, self._saved_metadata = [], []    # as saved last, by row
+        self._saved = {}                        # number: the record as saved last
         self.changed = set()                    # numbers of those that changed since, or are gone
         self.add(visitors)
 
@@ -1913,36 +1922,28 @@ class Book:
     def _insert(self, visitor):
         self.visitors[visitor.number] = visitor
         self.numbers_given = max(self.numbers_given, visitor.number)
-        self._rows[visitor.number] = len(self._numbers)
-        for rows, value in ((self._numbers, visitor.number), (self._saved_encodings, None),
-                            (self._saved_metadata, None)):
-            rows.append(value)
-        if len(self._numbers) > len(self._centers):
-            self._centers = np.concatenate([self._centers, np.zeros_like(self._centers)])
-            self._squares = np.concatenate([self._squares, np.zeros_like(self._squares)])
-            self._visits = np.concatenate([self._visits, np.zeros_like(self._visits)])
+        if not self._free:
+            self._free = list(range(len(self._matrix), 2 * len(self._matrix)))
+            self._matrix = np.concatenate([self._matrix, np.zeros_like(self._matrix)])
+        self._row_of[visitor.number] = self._free.pop()
         self._place(visitor)
 
     def _place(self, visitor):
-        """Writes the visitor's mean into the matrix."""
-        row, known = self._rows[visitor.number], visitor.engine == self.metric.engine
-        self._centers[row] = visitor.center() if known else 0
-        self._squares[row] = np.dot(self._centers[row], self._centers[row])
-        self._visits[row] = len(visitor.encodings) if known else 0
+        """Writes the visitor's row into the matrix."""
+        known = visitor.engine == self.metric.engine
+        mean = visitor.center() if known else np.zeros(128)
+        self._matrix[self._row_of[visitor.number]] = (
+            mean, np.dot(mean, mean), len(visitor.encodings) if known else 0, visitor.number)
         self._alike = None
         self.changed.add(visitor.number)
 
     def _remove(self, number):
-        """Takes a visitor out; the last row fills the gap."""
-        row, end = self._rows.pop(number), len(self._numbers) - 1
-        for rows in (self._centers, self._squares, self._visits):
-            rows[row], rows[end] = rows[end], 0
+        """Takes a visitor out."""
+        row = self._row_of.pop(number)
+        self._matrix[row] = np.zeros((), self.ROW)
+        self._free.append(row)
+        self._saved.pop(number, None)
         self._alike = None
-        for rows in (self._numbers, self._saved_encodings, self._saved_metadata):
-            rows[row] = rows[end]
-            rows.pop()
-        if row < end:
-            self._rows[self._numbers[row]] = row
         self.changed.add(number)
         return self.visitors.pop(number)
 
@@ -1958,10 +1959,9 @@ class Book:
         of several visits are shorter, and a book would grow stricter with all that it learns (of 100 people four
         times as many returns were missed)."""
         if self._alike is None:
-            rows = np.flatnonzero(self._visits)
-            total, count = self._centers[rows].sum(axis=0, dtype=np.float64), len(rows)
+            total, count = self._matrix["mean"].sum(axis=0, dtype=np.float64), np.count_nonzero(self._matrix["visits"])
             pairs = count * (count - 1)
-            between = 2 - 2 * (total.dot(total) - self._squares[rows].sum()) / pairs if pairs else 0.0
+            between = 2 - 2 * (total.dot(total) - self._matrix["square"].sum()) / pairs if pairs else 0.0
             self._alike = likeness(count if pairs else 0, between, self.metric)
         return self._alike
 
@@ -1973,22 +1973,23 @@ class Book:
         return float(self._log_odds((self.tolerance / self.metric.length) ** 2, 1, 1))
 
     def _log_odds(self, square, visits, others):
-        return log_odds(square, visits, others, self.likeness(), np.count_nonzero(self._visits), self.metric)
+        count = np.count_nonzero(self._matrix["visits"])
+        return log_odds(square, visits, others, self.likeness(), count, self.metric)
 
     def lookup_known_face(self, encoding, excluded=(), visits=1):
         """[(odds, Visitor)] of the likeliest visitors, best first, without those whose numbers are excluded.
 
         encoding: the mean of `visits` visits; odds: see log_odds.
         """
-        rows = np.flatnonzero(self._visits)
+        rows = np.flatnonzero(self._matrix["visits"])
         if not len(rows):
             return []
         encoding = np.asarray(encoding, np.float32)
-        squares = np.dot(encoding, encoding) - 2 * self._centers[rows].dot(encoding) + self._squares[rows]
-        odds = self._log_odds(np.maximum(squares, 0), visits, self._visits[rows])
+        squares = np.dot(encoding, encoding) - 2 * self._matrix["mean"].dot(encoding) + self._matrix["square"]
+        odds = self._log_odds(np.maximum(squares[rows], 0), visits, self._matrix["visits"][rows])
         wanted = min(len(rows), CANDIDATES + len(excluded))
         best = np.argpartition(-odds, wanted - 1)[:wanted]
-        found = [(float(odds[index]), self.visitors[self._numbers[rows[index]]]) for index in best]
+        found = [(float(odds[index]), self.visitors[self._matrix["number"][rows[index]]]) for index in best]
         return sorted((pair for pair in found if pair[1].number not in excluded), key=lambda pair: -pair[0])
 
     def odds_of(self, visitor, found):
@@ -2099,13 +2100,11 @@ class Book:
 
     def snapshot(self):
         """What known_faces.dat is to hold, [encodings, metadata]; only the records of changed visitors are made."""
-        for number in self.changed:
-            if number in self.visitors:
-                row = self._rows[number]
-                self._saved_encodings[row], self._saved_metadata[row] = record_of(self.visitors[number],
-                                                                                  self.numbers_given)
+        for number in self.changed.intersection(self.visitors):
+            self._saved[number] = record_of(self.visitors[number], self.numbers_given)
         self.changed.clear()
-        return [list(self._saved_encodings), list(self._saved_metadata)]
+        records = [self._saved[number] for number in self.visitors]
+        return [[encoding for encoding, _ in records], [metadata for _, metadata in records]]
 
 
 class EncodeAnew:
@@ -4147,9 +4146,6 @@ class Watch:
         return released
 
 
-ENGINE_OPTIONS = (("detector", "dlib"), ("models", "opencv"))  # options that only one engine has
-
-
 def engine_of(options, visitors=()):
     """(what makes the engine, its Metric, why it is this one if nobody asked for it) for a book with these visitors.
     DoorcamError if it is not there."""
@@ -4160,23 +4156,22 @@ def engine_of(options, visitors=()):
             raise DoorcamError("--tolerance needs --engine dlib or --engine opencv beside it for a new book: each has "
                                "distances of its own")
         name, why = choose_engine(known, functools.partial(missing_of, options), dlib_uses_cuda, *option)
-    if name == OPENCV.engine:
-        return functools.partial(OpenCVEngine, *find_models(options.models)), OPENCV, why
-    return functools.partial(DlibEngine, options.detector or "hog"), DLIB, why
+    engine = ENGINES[name]
+    return functools.partial(engine, *engine.arguments(options)), engine.metric, why
 
 
 def choose_engine(known, missing, uses_cuda, option=(None, None)):
     """(name, why) of the engine of --engine auto; DoorcamError if there is none. No book is converted unasked.
 
     known: the engines that know the visitors, as known_to has them; missing(name): what an engine lacks here, "" for
-    nothing; uses_cuda(): whether dlib does; option: one of ENGINE_OPTIONS that was given.
+    nothing; uses_cuda(): whether dlib does; option: one of ENGINE_OPTIONS (what only one engine has) that was given.
     """
     if known and option[0] and option[1] not in known:
         raise DoorcamError("--%s belongs to --engine %s, and the visitors are known to %s: leave it out, or say "
                            "--engine %s, which encodes them anew" % (option + (known[0], option[1])))
     if known:
         name = option[1] or next((one for one in known if not missing(one)), known[0])
-        other = OPENCV.engine if name == DLIB.engine else DLIB.engine
+        other = next(one for one in ENGINES if one != name)
         if missing(name):
             raise DoorcamError("the visitors are known to %s: %s; or say --engine %s, which encodes them anew from "
                                "their pictures" % (name, missing(name), other))
@@ -4196,12 +4191,12 @@ def choose_engine(known, missing, uses_cuda, option=(None, None)):
 
 def known_to(visitors):
     """Names of the engines that know the visitors, none for a new book: the one that the visitor seen last was compared
-    by, then the other one if it knows all of them, too."""
-    known = [(visitor.last_seen, [name for name in (visitor.engine,) + tuple(visitor.others)
-                                  if name in (DLIB.engine, OPENCV.engine)]) for visitor in visitors]
+    by, then any other one that knows all of them, too."""
+    known = [(visitor.last_seen, [name for name in (visitor.engine,) + tuple(visitor.others) if name in ENGINES])
+             for visitor in visitors]
     known = [(seen, names) for seen, names in known if names]
     first = max(known)[1][:1] if known else []
-    return first + [name for name in (DLIB.engine, OPENCV.engine) if known and name not in first
+    return first + [name for name in ENGINES if known and name not in first
                     and all(name in names for _, names in known)]
 
 
@@ -4212,11 +4207,8 @@ def metric_of_book(visitors):
 
 def missing_of(options, engine):
     """What an engine lacks on this machine and how to get it, "" for nothing."""
-    if engine == DLIB.engine:
-        there = all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition"))
-        return "" if there else "dlib is not installed: python3 -m pip install -r requirements.txt"
     try:
-        find_models(options.models)
+        ENGINES[engine].arguments(options)
         return ""
     except DoorcamError as error:
         return str(error)
@@ -4624,7 +4616,7 @@ def make_parser():
     add("--scale", metavar="FACTOR", type=number_option(float, 0.01, 4, "factor"),
         help="size of the picture in which faces are looked for; 0.25 is a quarter (default: about 320 pixels wide)")
     add("--flip", choices=list(FLIPS), default="none", help="turn or mirror the picture (degrees clockwise)")
-    add("--engine", choices=("auto", "dlib", "opencv"), default="auto",
+    add("--engine", choices=["auto"] + list(ENGINES), default="auto",
         help="what finds and encodes faces: dlib, or YuNet and SFace inside OpenCV; auto takes the one that knows the "
              "visitors, for a new book opencv if it can, but dlib where that uses a GPU (default: auto)")
     add("--detector", choices=("hog", "cnn"), help="dlib's; cnn is slow without CUDA (default: hog)")

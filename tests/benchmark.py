@@ -1134,8 +1134,9 @@ def set_constant(text):
     name, _, value = text.partition("=")
     engine, _, field = name.rpartition(".")
     if engine in ENGINES["both"] and field in doorcam.Metric._fields:
-        metric = getattr(doorcam, engine.upper())
-        setattr(doorcam, engine.upper(), metric._replace(**{field: ast.literal_eval(value)}))
+        metric = doorcam.ENGINES[engine].metric._replace(**{field: ast.literal_eval(value)})
+        doorcam.ENGINES[engine].metric = metric
+        setattr(doorcam, engine.upper(), metric)
     elif type(getattr(doorcam, name, None)) in (int, float, tuple):
         setattr(doorcam, name, ast.literal_eval(value))
     else:

@@ -234,7 +234,7 @@ def test_dlib_looks_closer_where_something_moved(dlib_engine, portraits, index):
 def test_a_closer_look_costs_no_more_than_one_at_the_whole(dlib_engine, monkeypatch, shape, scale):
     """It is made with at most as many pixels; and those are never more than the camera gave."""
     seen = []
-    monkeypatch.setattr(dlib_engine, "_detect", lambda rgb, upsample: seen.append(rgb.shape[:2] + (upsample,)) or [])
+    monkeypatch.setattr(dlib_engine, "detect", lambda picture, near: seen.append(picture.shape[:2]) or [])
     (high, wide), frame = shape, np.zeros(shape + (3,), np.uint8)
     for moved in (None, (0, wide, high, 0), (high // 4, wide // 2, high, wide // 4), (0, 9, 9, 0), (0, wide, 20, 0)):
         dlib_engine.faces(look_at(frame, scale=scale, far=True, moved=moved))
@@ -286,9 +286,57 @@ def owners(faces, middles):
             for one in faces]
 
 
+def test_a_followed_face_that_has_left_the_picture_is_no_fault(engine):
+    frame = np.zeros((240, 320, 3), np.uint8)
+    for box in ((-900, 50, -860, 10), (300, 900, 340, 860), (900, -860, 940, -900), (100, -60, 140, -100), (9, 9, 9, 9),
+                (-72, -28, -28, -72), (0, 321, 1, 320)):
+        assert engine.faces(look_at(frame, whole=False, regions=[(box, True)])) == []
+
+
+class ThirdEngine(doorcam.Engine):
+    """Finds a face in whatever is bright, and gives everybody one encoding."""
+    metric = doorcam.OPENCV._replace(engine="third")
+    description = "an engine of a test"
+
+    def __init__(self, word):
+        self.word = word
+
+    @staticmethod
+    def arguments(options):
+        return ["made"]
+
+    def near_factor(self, box, place):
+        return 0.5
+
+    def detect(self, picture, near):
+        high, wide = np.nonzero(picture.max(axis=2) > 128)
+        box = high.min(), wide.max() + 1, high.max() + 1, wide.min()
+        return [(box, 0.9, np.array([(box[3], box[0]), (box[1], box[0]), ((box[1] + box[3]) / 2, box[2])], float))]
+
+    def encode(self, part, box, landmarks):
+        assert part[box[0]:box[2], box[3]:box[1]].min() > 100 and landmarks[0].tolist() == [box[3], box[0]]
+        return person(0)
+
+
+def test_a_third_engine_is_a_class_and_a_line_in_a_table(monkeypatch):
+    monkeypatch.setitem(doorcam.ENGINES, "third", ThirdEngine)
+    options = doorcam.make_parser().parse_args(["--engine", "third"])
+    make, metric, _ = doorcam.engine_of(options)
+    assert make().word == "made" and metric is ThirdEngine.metric
+    assert doorcam.known_to([doorcam.Visitor(1, [person(0)], START, "third")]) == ["third"]
+    assert doorcam.engine_of(doorcam.make_parser().parse_args([]), book_of(person(0), metric=metric).visitors.values())[
+        1] is metric
+    frame = np.zeros((480, 640, 3), np.uint8)
+    frame[200:280, 320:400] = 200
+    for look in (look_at(frame), look_at(frame, whole=False, regions=[((190, 390, 270, 310), True)]),
+                 look_at(frame, whole=False, far=True)):
+        one, = make().faces(look)
+        assert one.box == (200, 400, 280, 320) and one.frontal == 1 and np.array_equal(one.encoding, person(0))
+
+
 @pytest.mark.parametrize("width, whole, far", [(60, False, True), (140, True, False), (190, True, True)])
 def test_forty_faces_in_one_picture_are_found(opencv_engine, portraits, monkeypatch, width, whole, far):
-    monkeypatch.setattr(opencv_engine, "_encode", lambda *_: None)  # it would take a second
+    monkeypatch.setattr(opencv_engine, "encode", lambda *_: None)  # it would take a second
     frame, middles = crowd(portraits, width)
     found = owners(opencv_engine.faces(look_at(frame, whole=whole, far=far)), middles)
     assert len(set(found)) >= 38 and len(found) <= 40
@@ -297,7 +345,7 @@ def test_forty_faces_in_one_picture_are_found(opencv_engine, portraits, monkeypa
 def test_forty_people_before_one_camera_are_followed_and_enrolled(opencv_engine, portraits, monkeypatch):
     """The engine's own boxes, with encodings of forty people."""
     door, middles = doorcam.Door(doorcam.Book(metric=doorcam.OPENCV)), None
-    monkeypatch.setattr(opencv_engine, "_encode", lambda frame, landmarks: person(
+    monkeypatch.setattr(opencv_engine, "encode", lambda part, box, landmarks: person(
         int(np.argmin(np.hypot(*(middles - landmarks.mean(axis=0)).T)))))
     for turn in range(doorcam.ENOUGH_SIGHTINGS + 2):
         now = START + turn

@@ -704,8 +704,8 @@ def test_who_is_unknown_to_an_engine_is_enrolled_as_somebody_new(metric):
     assert story.book.visitors[2].engine == metric.engine
 
 
-def test_rows_of_the_unknown_are_kept_in_order_when_others_go(metric):
-    """The matrix fills the gap of who is forgotten with its last row, which may be one that nobody is known by."""
+def test_nobody_is_known_by_the_rows_of_the_unknown_and_of_the_forgotten(metric):
+    """Rows that are known by nobody's face lie between the others, and newcomers take those of who is forgotten."""
     other = OTHER[metric.engine]
     book = doorcam.Book(metric, [unknown_elsewhere(number, other if number % 3 else metric.engine)
                                  for number in range(1, 60)])

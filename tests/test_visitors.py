@@ -88,6 +88,17 @@ def test_lookup_in_a_large_book(metric):
         check_lookup(book, random_encoding(generator, people[number], 0.5))
 
 
+def test_a_year_of_newcomers_who_are_forgotten_takes_no_more_memory(metric):
+    generator = np.random.RandomState(5)
+    book = book_of(*[random_encoding(generator) for _ in range(10)], metric=metric)
+    size = len(book._matrix)
+    for turn in range(500):
+        visitor = book.register_new_face(random_encoding(generator), START + turn)
+        check_lookup(book, visitor.encodings[0])
+        book.forget(int(generator.choice(sorted(book.visitors))))
+    assert len(book) == 10 and len(book._matrix) == size and len(book.snapshot()[0]) == 10
+
+
 def test_lookup_in_an_empty_book_and_with_everybody_excluded():
     assert doorcam.Book(doorcam.DLIB).lookup_known_face(person(0)) == []
     assert book_of(person(0), person(1)).lookup_known_face(person(0), {1, 2}) == []
@@ -236,3 +247,14 @@ def test_only_what_changed_is_made_anew_for_a_save():
     assert second[1][0] is first[1][0] and second[1][1] is not first[1][1]
     book.forget(1)
     assert [metadata["number"] for metadata in book.snapshot()[1]] == [2]
+
+
+def test_the_file_has_the_visitors_in_the_order_in_which_they_came():
+    book = book_of(*[person(number) for number in range(6)])
+    book.forget(2)
+    book.merge(6, 1)
+    book.register_new_face(person(7), START)
+    for _ in range(2):
+        assert [metadata["number"] for metadata in book.snapshot()[1]] == [1, 3, 4, 5, 7]
+        book.see(book.visitors[4], START, START)
+    assert [metadata["number"] for metadata in written_and_read(book).snapshot()[1]] == [1, 3, 4, 5, 7]
