@@ -1636,6 +1636,15 @@ def moved_box(box, before, after):
     return (y - height, x + width, y + height, x - width)
 
 
+class Before(typing.NamedTuple):
+    """How it was before a track was taken for a visitor, to go back to."""
+    name: str                   # of the visitor
+    so_far: list                # Visitor.so_far()
+    goes_on: bool               # the visit had begun
+    met: bool                   # the visitor had been seen in this run
+    told: bool                  # that a visit begins was told
+
+
 class Track:
     """One face followed from frame to frame."""
 
@@ -1653,9 +1662,7 @@ class Track:
         self.weight = 0.0           # of these: what was seen half a second later tells more than what came at once
         self.scores = 0.0           # sum of the detector's scores of these
         self.visitor = None         # once decided
-        self.called = ""            # by which name it was known then
-        self.before = None          # how the visitor was before that: Visitor.so_far(); None: it is not taken back
-        self.goes_on = False        # a visit had begun before that
+        self.before = None          # what was Before that; None: it is not taken back
         self.picture, self.quality = None, 0.0  # the best of the stay
 
     def mean(self):
@@ -1764,6 +1771,7 @@ def nearness(box, other, seconds):
 KNOWN_SIGHTINGS = 3           # encodings before somebody can be called known or new
 ALIKE_PRIOR = 0.65            # of m0: how far apart a camera's visitors are taken to be before it has any,
 PRIOR_VISITORS = 5            # which counts as if so many visitors had shown it
+ALIKE_MOST = 2.0                # r is no more: second entries of one person must not look like people who are alike
 STRANGERS = 10                # who may come besides everybody in the book: a face is one of them as likely as a visitor
 DOUBT = 3.0                   # nats (a factor of 20) by which odds must be clear to decide at once
 JOIN = 2.0                    # nats by which they must be clear to join two entries, which nobody can undo
@@ -1772,7 +1780,7 @@ JOIN = 2.0                    # nats by which they must be clear to join two ent
 def likeness(count, between, metric):
     """r, from how many visitors the book has and their mean square distance; 1 for such as on photographs."""
     prior = PRIOR_VISITORS * ALIKE_PRIOR * metric.strangers
-    return metric.strangers * (PRIOR_VISITORS + count) / (prior + count * between)
+    return min(ALIKE_MOST, metric.strangers * (PRIOR_VISITORS + count) / (prior + count * between))
 
 
 def log_odds(square, visits, others, alike, count, metric):
@@ -1789,11 +1797,15 @@ def known_odds(odds, runner_up):
     return odds - float(np.logaddexp(0.0, runner_up))
 
 
-def may_be_one(first, second):
-    """Whether nothing that is known of two visitors says that they are two people: not what anybody has said of them
-    (names, to ignore one), and not that they were seen in one picture."""
-    return (first.number not in second.apart and second.number not in first.apart
-            and not (first.name and second.name) and first.ignored == second.ignored)
+def told_apart(first, second):
+    """Whether two visitors are two people beyond doubt: seen in one picture, or named differently."""
+    return (first.number in second.apart or second.number in first.apart
+            or bool(first.name and second.name and first.name != second.name))
+
+
+def may_be_joined(first, second):
+    """Whether nothing speaks against joining two visitors, be it only that somebody has said of one to ignore it."""
+    return not told_apart(first, second) and first.ignored == second.ignored
 
 
 def decide(best, odds, sightings, weight, caution, last_chance=False):
@@ -1834,8 +1846,8 @@ class Visitor:
     __slots__ = ("number", "name", "first_seen", "first_seen_this_interaction", "last_seen", "seen_count",
                  "seen_frames", "encodings", "jpeg", "quality", "seconds_before", "longest", "apart", "ignored",
                  "engine", "others", "extra")
-    OF_VISITS = ("first_seen_this_interaction", "last_seen", "seen_count", "seen_frames", "seconds_before", "longest",
-                 "jpeg", "quality", "apart")            # what a sight of the visitor may change
+    OF_VISITS = ("first_seen", "first_seen_this_interaction", "last_seen", "seen_count", "seen_frames",
+                 "seconds_before", "longest", "jpeg", "quality", "apart")  # what a sight of the visitor may change
 
     def __init__(self, number, encodings, first_seen, engine, jpeg=None):
         self.number, self.engine = number, engine
@@ -1904,7 +1916,7 @@ class Book:
         self._matrix = np.zeros(64, self.ROW)
         self._row_of, self._free = {}, list(range(64))  # number: row; rows that are nobody's
         self._alike = None                      # see likeness; None when it must be computed anew
-        self.tolerance = None                   # a fixed one: see caution
+        self.tolerance = None                   # a fixed one: see _raised
         self._saved = {}                        # number: the record as saved last
         self.changed = set()                    # numbers of those that changed since, or are gone
         self.add(visitors)
@@ -1965,16 +1977,15 @@ class Book:
             self._alike = likeness(count if pairs else 0, between, self.metric)
         return self._alike
 
-    def caution(self):
-        """The odds from which somebody is known; with a fixed tolerance those of a face so far from a visitor who was
-        here once."""
-        if self.tolerance is None:
-            return self.metric.caution
-        return float(self._log_odds((self.tolerance / self.metric.length) ** 2, 1, 1))
+    def _about(self):
+        """What log_odds asks of a book."""
+        return self.likeness(), np.count_nonzero(self._matrix["visits"]), self.metric
 
-    def _log_odds(self, square, visits, others):
-        count = np.count_nonzero(self._matrix["visits"])
-        return log_odds(square, visits, others, self.likeness(), count, self.metric)
+    def _raised(self):
+        """By how much a fixed tolerance raises all odds: a face so far from who was here once is just known by it."""
+        if self.tolerance is None:
+            return 0.0
+        return self.metric.caution - log_odds((self.tolerance / self.metric.length) ** 2, 1, 1, *self._about())
 
     def lookup_known_face(self, encoding, excluded=(), visits=1):
         """[(odds, Visitor)] of the likeliest visitors, best first, without those whose numbers are excluded.
@@ -1986,7 +1997,8 @@ class Book:
             return []
         encoding = np.asarray(encoding, np.float32)
         squares = np.dot(encoding, encoding) - 2 * self._matrix["mean"].dot(encoding) + self._matrix["square"]
-        odds = self._log_odds(np.maximum(squares[rows], 0), visits, self._matrix["visits"][rows])
+        odds = log_odds(np.maximum(squares[rows], 0), visits, self._matrix["visits"][rows], *self._about())
+        odds += self._raised()
         wanted = min(len(rows), CANDIDATES + len(excluded))
         best = np.argpartition(-odds, wanted - 1)[:wanted]
         found = [(float(odds[index]), self.visitors[self._matrix["number"][rows[index]]]) for index in best]
@@ -1997,14 +2009,14 @@ class Book:
         well be a second entry of the same person speaks against nobody."""
         own = max([odds for odds, one in found if one is visitor], default=-math.inf)
         others = [odds for odds, other in found
-                  if other is not visitor and not (may_be_one(visitor, other)
-                                                   and self._alike_odds(visitor, other) >= self.caution() - DOUBT)]
+                  if other is not visitor and (told_apart(visitor, other)
+                                               or self._alike_odds(visitor, other) < self.metric.caution - DOUBT)]
         return known_odds(own, max(others, default=-math.inf))
 
     def _alike_odds(self, visitor, other):
         """The odds that two visitors are one person."""
         square = float(np.sum((visitor.center() - other.center()) ** 2))
-        return float(self._log_odds(square, len(visitor.encodings), len(other.encodings)))
+        return log_odds(square, 1, 1, *self._about()) + self._raised()  # who looked different at each visit keeps means that are far apart
 
     def see(self, visitor, now, since, gap=VISIT_GAP):
         """Somebody is at the door at `now`, in the picture since `since`. The Event if a visit begins with it."""
@@ -2092,8 +2104,9 @@ class Book:
         several visits."""
         if visitor.engine != self.metric.engine:
             return None
+        limit = self.metric.caution + JOIN + max(0.0, self._raised())  # no tolerance is too loose to join by
         for odds, other in self.lookup_known_face(visitor.center(), {visitor.number}, len(visitor.encodings)):
-            if (odds >= self.caution() + JOIN and may_be_one(visitor, other)
+            if (odds >= limit and may_be_joined(visitor, other)
                     and len(visitor.encodings) + len(other.encodings) > 2):
                 return other
         return None
@@ -2144,7 +2157,8 @@ class EncodeAnew:
 
     def _say(self):
         engine = self.book.metric.engine
-        kept = [visitor for visitor in self._all if visitor.engine != engine]
+        kept = [visitor for visitor in self._all
+                if visitor.engine != engine and visitor.number in self.book.visitors]
         text = "visitors that --engine %s did not know: %d; encoded by it from their pictures: %d" % (
             engine, len(self._all), len(self._all) - len(kept))
         if kept:
@@ -2203,7 +2217,8 @@ class Door:
                  or any(track.missed for track in self.tracks))
         self._looked, self.looked_at, self._grey_of_look = now, now, self._grey
         far_period = self.metric.far_period * (2 if self.tracks else 1)
-        far = whole and not 0 <= now - self._looked_far < far_period
+        two_in_a_row = self._looked_far == self._looked_whole > -math.inf  # but a far look of dlib's is not at the whole
+        far = whole and not two_in_a_row and not 0 <= now - self._looked_far < far_period
         if whole:
             self._looked_whole = now
         if far:
@@ -2289,7 +2304,7 @@ class Door:
         found = self.book.lookup_known_face(track.mean(), self._visible())
         best, visitor = found[0] if found else (-math.inf, None)
         odds = self.book.odds_of(visitor, found) if visitor else -math.inf
-        verdict = decide(best, odds, track.sightings, track.weight, self.book.caution(), last_chance)
+        verdict = decide(best, odds, track.sightings, track.weight, self.metric.caution, last_chance)
         if verdict == "known":
             return self._settle(track, visitor, now)
         if verdict == "new" and track.worth_enrolling():
@@ -2302,9 +2317,11 @@ class Door:
     def _settle(self, track, visitor, now):
         """The track is this visitor. Another track that was the visitor until a moment ago is thereby over."""
         self.tracks = [other for other in self.tracks if other is track or other.visitor is not visitor]
-        track.visitor, track.called = visitor, visitor.name
-        track.before, track.goes_on = visitor.so_far(), visitor.number in self.visits
-        return self._see(track, now)
+        before = visitor.name, visitor.so_far(), visitor.number in self.visits, visitor.number in self.met
+        track.visitor = visitor
+        events = self._see(track, now)
+        track.before = Before(*before, told=bool(events))
+        return events
 
     def _visible(self):
         """The numbers of those whose faces are in the picture."""
@@ -2336,31 +2353,32 @@ class Door:
         found = self.book.lookup_known_face(recent, self._visible() - {visitor.number})
         if track.enrolled:
             others = [pair for pair in found if pair[1] is not visitor]
-            sure = others and self.book.odds_of(others[0][1], others) >= self.book.caution() + DOUBT
-            if sure and visitor.seen_count == 1 and may_be_one(visitor, others[0][1]):
+            sure = others and self.book.odds_of(others[0][1], others) >= self.metric.caution + DOUBT
+            if sure and visitor.seen_count == 1 and may_be_joined(visitor, others[0][1]):
                 return self._join(visitor, others[0][1])
-        elif self.book.odds_of(visitor, found) < self.book.caution() - DOUBT:
+        elif self.book.odds_of(visitor, found) < self.metric.caution - DOUBT:
             return self._take_back(track, now)
         return []
 
     def _take_back(self, track, now):
         """The track is not its visitor after all. The visitor is as before it; if a visit began with it, an Event says
         that there was none. Not if the owner has named the visitor meanwhile, who was thereby told to be there."""
-        visitor = track.visitor
-        if track.before is None or visitor.name != track.called:
+        visitor, before = track.visitor, track.before
+        if before is None or visitor.name != before.name:
             return []
         together = visitor.apart
-        visitor.go_back(track.before)
+        visitor.go_back(before.so_far)
         for number in together - visitor.apart:
             if number in self.book.visitors:
                 self.book.visitors[number].apart.discard(visitor.number)
                 self.book.changed.add(number)
         self.book.changed.add(visitor.number)
         track.visitor, track.before, track.evidence = None, None, track.evidence[-ENOUGH_SIGHTINGS:]
-        if track.goes_on:
-            return []
-        del self.visits[visitor.number], self.met[visitor.number]
-        return [Event("mistaken", now, visitor)]
+        if not before.goes_on:
+            del self.visits[visitor.number]
+        if not before.met:
+            del self.met[visitor.number]
+        return [Event("mistaken", now, visitor)] if before.told else []
 
     def _note_together(self):
         """Visitors in one frame are different people, for ever."""
@@ -2400,7 +2418,7 @@ class Door:
             found = self.book.lookup_known_face(track.mean())
             if track.enrolled and len(visitor.encodings) == 1:
                 self.book.encoded_anew(visitor, track.mean())
-            elif self.book.odds_of(visitor, found) >= self.book.caution():
+            elif self.book.odds_of(visitor, found) >= self.metric.caution:
                 self.book.learn(visitor, track.mean())
         other = self.book.second_entry(visitor)
         if other is None:
@@ -2457,8 +2475,9 @@ class Door:
             track.began += seconds
             track.seen += seconds
             track.encoded += seconds
-            if track.before and track.goes_on:
-                track.before[:2] = [moment + seconds for moment in track.before[:2]]
+            if track.before and track.before.met:
+                first, begun, last = track.before.so_far[:3]
+                track.before.so_far[:3] = first + (seconds if first == begun else 0), begun + seconds, last + seconds
         self._motion.moved += seconds
         self.looked_at = self.looked_at and self.looked_at + seconds
         self._answered += seconds
@@ -3879,6 +3898,7 @@ def forget_unnamed(door, days, now):
            if not visitor.name and now - visitor.last_seen > 86400 * days and number not in there]
     for number in old:
         door.book.forget(number)
+        door.met.pop(number, None)
     return len(old)
 
 

@@ -59,7 +59,7 @@ def test_a_portrait_is_found_where_it_is(engine, metric, portraits, index):
 
 def test_two_people_are_apart(metric, found):
     book = book_of(found[0].encoding, metric=metric)
-    assert book.lookup_known_face(found[1].encoding)[0][0] < book.caution() - doorcam.DOUBT
+    assert book.lookup_known_face(found[1].encoding)[0][0] < book.metric.caution - doorcam.DOUBT
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -80,7 +80,7 @@ def test_the_example_file_knows_its_portraits(engine, metric, example_file, foun
             book.encoded_anew(visitor, largest(engine.faces(near)).encoding)
     for number, one in enumerate(found, 1):
         odds, visitor = book.lookup_known_face(one.encoding)[0]
-        assert visitor.number == number and odds > book.caution() + doorcam.DOUBT
+        assert visitor.number == number and odds > book.metric.caution + doorcam.DOUBT
 
 
 def test_two_faces_in_one_frame(engine, portraits, found):
@@ -201,7 +201,7 @@ def test_who_comes_nearer_is_known_before_dlib_would_see_the_face(opencv_engine,
     far, = opencv_engine.faces(look_at(frame, far=True))
     assert doorcam.good_sighting(far, metric) and not dlib_engine.faces(look_at(frame))
     book = book_of(near.encoding, metric=metric)
-    assert book.lookup_known_face(far.encoding)[0][0] > book.caution() + doorcam.DOUBT
+    assert book.lookup_known_face(far.encoding)[0][0] > book.metric.caution + doorcam.DOUBT
     followed, = opencv_engine.faces(look_at(frame, whole=False, regions=[(far.box, True)]))
     assert doorcam.overlap(followed.box, far.box) > 0.6
 
@@ -224,7 +224,7 @@ def test_dlib_looks_closer_where_something_moved(dlib_engine, portraits, index):
     assert 290 < one.box[0] < one.box[2] < 410 and 690 < one.box[3] < one.box[1] < 810
     near, = dlib_engine.faces(look_at(canvas((portraits[index], 260, 320, 240))))
     book = book_of(near.encoding, metric=doorcam.DLIB)
-    assert book.lookup_known_face(one.encoding)[0][0] > book.caution() + doorcam.DOUBT
+    assert book.lookup_known_face(one.encoding)[0][0] > book.metric.caution + doorcam.DOUBT
     followed, = dlib_engine.faces(look_at(frame, whole=False, regions=[(one.box, True)]))
     assert doorcam.overlap(followed.box, one.box) > 0.6
 
@@ -475,4 +475,4 @@ def test_somebody_by_night_is_known_by_day_s_picture(engine, metric, portraits, 
              for noise in (8.0, 9.0, 10.0)]
     book = book_of(*[one.encoding for one in found], metric=metric)
     odds, visitor = book.lookup_known_face(doorcam.mean_encoding([one.encoding for one in faces]))[0]
-    assert visitor.number == index + 1 and odds > book.caution() + doorcam.DOUBT
+    assert visitor.number == index + 1 and odds > book.metric.caution + doorcam.DOUBT

@@ -862,7 +862,7 @@ def test_a_merge_keeps_the_encodings_of_every_engine(metric, gone, stays):
             found = book.lookup_known_face(one)
             if engine == metric.engine:
                 assert found[0][1].number == 2
-            assert engine == metric.engine or all(odds < book.caution() for odds, _ in found)
+            assert engine == metric.engine or all(odds < book.metric.caution for odds, _ in found)
 
 
 def test_a_merge_bounds_the_encodings_of_every_engine(metric):

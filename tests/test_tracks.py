@@ -704,3 +704,12 @@ def check_events(story, numbers):
         assert kinds[:1] == ["new"] and kinds[-1] == "left"
         for first, second in itertools.zip_longest(kinds[::2], kinds[1::2]):
             assert first in ("new", "returned") and second == "left", kinds
+
+
+def test_slow_looks_are_not_all_closer_ones(story):
+    """Each look takes longer than the period of far looks: every other one is still at the whole picture."""
+    looks = []
+    for turn in range(20):
+        look = story.door.next_look(None, 1.0, START + 10 * turn)
+        looks.append(look.far)
+    assert looks == [True, False] * 10

@@ -178,7 +178,7 @@ def test_the_end_of_the_program_ends_every_visit(story):
 
 def test_who_leaves_before_being_decided_but_shown_enough_counts(metric):
     story = Story(book_of(person(0), metric=metric))
-    doubtful = aside(person(0), apart_for(story.book.caution() - doorcam.DOUBT / 2, story.book))
+    doubtful = aside(person(0), apart_for(story.book.metric.caution - doorcam.DOUBT / 2, story.book))
     story.show(face(doubtful), looks=doorcam.ENROL_SIGHTINGS)
     assert story.events == []
     last = story.now
