@@ -1121,7 +1121,7 @@ class Engine:
     """What every engine does: a Look in, Faces out. Each has of its own, and stands in ENGINES:
 
     metric, option: how its encodings are compared; the option of the command line that only it has, if any
-    description: one line; arguments(options): what it is made with, DoorcamError if it is not there
+    description: one line; arguments(options): what it is made with, DoorcamError where that is not there
     near_factor(box, place): how much larger a followed face is looked at, from its box and that with a margin
     detect(picture, near): [(box, score, landmarks)] of the faces in a BGR picture, in its pixels; near: it is that of a
         followed face. Landmarks: an array of x, y of eyes, nose and so on; None if landmarks(part, box) finds them
@@ -1129,6 +1129,15 @@ class Engine:
     """
     option = None
     FAR_WIDTH = 1280            # pixels of the picture in which small faces are looked for
+
+    @classmethod
+    def missing(cls, options):
+        """What it lacks on this machine and how to get it, "" for nothing."""
+        try:
+            cls.arguments(options)
+            return ""
+        except DoorcamError as error:
+            return str(error)
 
     def faces(self, look):
         """The Faces that a Look asks for, best score first."""
@@ -1175,9 +1184,12 @@ class DlibEngine(Engine):
 
     @staticmethod
     def arguments(options):
-        if not all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition")):
-            raise DoorcamError("dlib is not installed: python3 -m pip install -r requirements.txt")
         return [options.detector or "hog"]
+
+    @staticmethod
+    def missing(options):
+        there = all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition"))
+        return "" if there else "dlib is not installed: python3 -m pip install -r requirements.txt"
 
     def __init__(self, detector="hog"):
         warnings.simplefilter("ignore", UserWarning)  # its models import pkg_resources, whose last versions complain
@@ -4175,7 +4187,7 @@ def engine_of(options, visitors=()):
         if options.tolerance and not known and not option:
             raise DoorcamError("--tolerance needs --engine dlib or --engine opencv beside it for a new book: each has "
                                "distances of its own")
-        name, why = choose_engine(known, functools.partial(missing_of, options), dlib_uses_cuda, *option)
+        name, why = choose_engine(known, lambda one: ENGINES[one].missing(options), dlib_uses_cuda, *option)
     engine = ENGINES[name]
     return functools.partial(engine, *engine.arguments(options)), engine.metric, why
 
@@ -4223,15 +4235,6 @@ def known_to(visitors):
 def metric_of_book(visitors):
     """The Metric of the engine that knows the visitors."""
     return METRICS[(known_to(visitors) or [DLIB.engine])[0]]
-
-
-def missing_of(options, engine):
-    """What an engine lacks on this machine and how to get it, "" for nothing."""
-    try:
-        ENGINES[engine].arguments(options)
-        return ""
-    except DoorcamError as error:
-        return str(error)
 
 
 def dlib_uses_cuda():
