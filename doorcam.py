@@ -119,6 +119,7 @@ SAVE_RETRY = 30.0             # s after a save that failed
 
 WHITE, RED, GREEN, GREY = (255, 255, 255), (0, 0, 220), (60, 150, 0), (90, 90, 90)  # BGR
 WINDOW_SHARE = 0.9            # of the screen that the window takes at most at first
+SHOWN_BEFORE = 8              # frames before a window without a window manager is mapped again
 PANEL_SECONDS = 8.0           # in which a panel stays: who somebody is, or the keys
 
 # What several sections go by
@@ -3501,6 +3502,23 @@ class Screen:
         name = ctypes.c_ulong(self._x11.XInternAtom(self._display, b"WM_S0", 0))
         return self._x11.XGetSelectionOwner(self._display, name) != 0
 
+    def map_again(self, title):
+        """Takes the windows of that name off the screen for a moment. Without a window manager Qt sometimes misses, on a
+        busy machine, that its window is on the screen, and then paints nothing in it for ever."""
+        ignore = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(lambda *_: 0)
+        self._x11.XSetErrorHandler(ignore)  # a window that has just gone would end this process
+        root = ctypes.c_ulong(self._x11.XDefaultRootWindow(self._display))
+        unused, windows, count = ctypes.c_ulong(), ctypes.POINTER(ctypes.c_ulong)(), ctypes.c_uint()
+        self._x11.XQueryTree(self._display, root, ctypes.byref(unused), ctypes.byref(unused), ctypes.byref(windows),
+                             ctypes.byref(count))
+        for window in map(ctypes.c_ulong, windows[:count.value]):
+            name = ctypes.c_char_p()
+            if self._x11.XFetchName(self._display, window, ctypes.byref(name)) and name.value == title.encode():
+                self._x11.XUnmapWindow(self._display, window)
+                self._x11.XMapWindow(self._display, window)
+        self._x11.XSync(self._display, 0)
+        self._x11.XSetErrorHandler(None)
+
     def check(self):
         """DoorcamError if the display has gone. No function of the window may be called then: Qt would end us."""
         if self.gone():
@@ -3535,6 +3553,7 @@ class Window:
                                "opencv-python-headless, %s install --force-reinstall opencv-python; or --headless"
                                % (PIP, PIP))
         self._sized, self._visible, self.fullscreen = 0.0, False, False  # sized: for frames so much wider than high
+        self._shown = 0                         # frames since then
         self.take_key = lambda key: False       # gets every key first: True if it was meant for something else
         self.take_click = lambda x, y: None     # gets the place of a click or a tap in the picture shown
         cv2.setMouseCallback(TITLE, self._mouse)
@@ -3558,18 +3577,22 @@ class Window:
         screen = self.screen.size() or (frame.shape[1], frame.shape[0])
         share = 1.0 if self.fullscreen else WINDOW_SHARE
         largest = min(share * screen[0] / frame.shape[1], share * screen[1] / frame.shape[0])
-        if self._sized and not self.fullscreen:
+        if self._sized_for(frame) and not self.fullscreen:
             with contextlib.suppress(cv2.error, AttributeError):
                 width, height = cv2.getWindowImageRect(TITLE)[2:]
                 if width >= SMALL_WIDTH and height > 0:
                     largest = min(width / float(frame.shape[1]), height / float(frame.shape[0]))
         return 1.0 if largest > 0.9 else largest
 
+    def _sized_for(self, frame):
+        """Whether the window has got its size for frames of this shape."""
+        aspect = frame.shape[1] / float(frame.shape[0])
+        return abs(self._sized - aspect) <= 0.02 * aspect
+
     def show(self, frame):
         """Shows a frame; False once the user has quit by key or by closing the window."""
         self.screen.check()
-        aspect = frame.shape[1] / float(frame.shape[0])
-        if abs(self._sized - aspect) > 0.02 * aspect:  # at first, and when the camera's picture follows the waiting one
+        if not self._sized_for(frame):  # at first, and when the camera's picture follows the waiting one
             screen, managed = self.screen.size(), self.screen.has_manager()
             if self.fullscreen and screen and not managed:
                 cv2.moveWindow(TITLE, 0, 0)
@@ -3578,7 +3601,10 @@ class Window:
                 cv2.resizeWindow(TITLE, frame.shape[1], frame.shape[0])
                 if screen and managed and not self._sized:  # the manager has placed it when it was small
                     cv2.moveWindow(TITLE, (screen[0] - frame.shape[1]) // 2, (screen[1] - frame.shape[0]) // 2)
-            self._sized = aspect
+            self._sized, self._shown = frame.shape[1] / float(frame.shape[0]), 0
+        self._shown += 1
+        if self._shown == SHOWN_BEFORE and not self.screen.has_manager():
+            self.screen.map_again(TITLE)
         cv2.imshow(TITLE, frame)
         return self.poll()
 
