@@ -1043,6 +1043,15 @@ def cpu_seconds(process):
     return sum(int(one) for one in fields[11:13]) / os.sysconf("SC_CLK_TCK")
 
 
+def busy_child(door, seconds):
+    """The recognition process once it has worked for so long, else None: before it another one reads the file."""
+    child = recognition_child(door.process.pid)
+    try:
+        return child if child and cpu_seconds(child) > seconds else None
+    except OSError:  # that one has just ended
+        return None
+
+
 def shows_the_portrait(screen, place):
     """Whether the person of visit_frames is in the window at that place."""
     left, top, width, height = place
@@ -1087,8 +1096,7 @@ def test_the_picture_is_shown_while_pictures_are_encoded_anew(http_camera, tmp_p
 def test_a_recording_goes_on_after_the_recognition_process_was_killed(demo_clip, tmp_path):
     many(tmp_path / doorcam.DEFAULT_FACES, "opencv", 50)
     with Doorcam("--headless", "--source", demo_clip, "--engine", "dlib", "--log", "log.csv", folder=tmp_path) as door:
-        child = wait_for(lambda: recognition_child(door.process.pid), 30, "no recognition process")
-        wait_for(lambda: cpu_seconds(child) > 2, 60, "it does nothing")  # dlib's models, and some of the pictures
+        child = wait_for(lambda: busy_child(door, 2), 60, "it does nothing")  # dlib's models, and some of the pictures
         assert counts(door.err()) is None
         os.kill(child, signal.SIGKILL)
         status, _, err = door.end(200)
@@ -1106,8 +1114,7 @@ def test_a_recording_can_be_ended_while_pictures_are_encoded_anew(demo_clip, tmp
                % doorcam.__file__)
     with Doorcam("--headless", "--source", demo_clip, "--engine", "opencv", folder=tmp_path,
                  program=("-c", program)) as door:
-        child = wait_for(lambda: recognition_child(door.process.pid), 30, "no recognition process")
-        wait_for(lambda: cpu_seconds(child) > 3, 60, "it does nothing")
+        child = wait_for(lambda: busy_child(door, 3), 60, "it does nothing")
         assert counts(door.err()) is None
         (os.killpg if everybody else os.kill)(door.process.pid, signal.SIGTERM)
         status, out, err = door.end(20)
