@@ -1925,8 +1925,7 @@ class Book:
                     ("visits", np.float32), ("number", np.int64)])      # how many encodings; 0: not this engine's
 
     def __init__(self, metric, visitors=(), numbers_given=0):
-        """metric: the engine's, or a function that chooses it by who the visitors are."""
-        self.metric = metric(visitors) if callable(metric) else metric
+        self.metric = metric
         self.visitors = {}                      # number: Visitor
         self.numbers_given = numbers_given
         self._matrix = np.zeros(64, self.ROW)
@@ -3004,7 +3003,10 @@ def read_in_steps(path, wait):
 
 def load_in_steps(path, metric, wait):
     """Yields None as long as the file is being read, then the Book in it, which is empty if there is no file. One that
-    is damaged or something else is moved away, and the book starts empty."""
+    is damaged or something else is moved away, and the book starts empty.
+
+    metric: an engine's, or a function that chooses it by who the visitors are.
+    """
     try:
         for found in read_in_steps(path, wait):
             if found is None:
@@ -4339,7 +4341,7 @@ def read_book(options):
         raise DoorcamError("%s: %s; nothing was changed: start doorcam once, which keeps a copy of the file"
                            % (path, problems[0]))
     say_problems(path, problems)
-    return Book(metric_of_book, visitors, numbers_given)
+    return Book(metric_of_book(visitors), visitors, numbers_given)
 
 
 def change_book(options, change):
