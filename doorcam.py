@@ -173,7 +173,6 @@ class Face(typing.NamedTuple):
 class Look(typing.NamedTuple):
     """What the recognition process is asked to look at."""
     frame: object               # height x width x 3, uint8, BGR
-    moment: float               # the frame's time, s
     scale: float                # of the small picture
     whole: bool                 # look for faces everywhere in the small picture
     regions: list               # (box, encode) of each face that is followed: look near it, encode it or not
@@ -186,8 +185,17 @@ class Event(typing.NamedTuple):
     """A visit began or ended."""
     kind: str                   # new, returned, left; mistaken: somebody else was taken for the visitor
     moment: float               # s since the epoch
-    visitor: object
+    visitor: int                # the number; outside the book nobody holds more of a visitor
+    visit: int                  # which of the visitor's visits
     seconds: object = None      # left: from the first to the last sight; returned: since the visit before
+
+
+class Mark(typing.NamedTuple):
+    """What is drawn around a face, or where in the picture drawn somebody is."""
+    box: tuple                  # whole pixels
+    label: str
+    color: tuple                # BGR
+    visitor: object             # the number, None while nobody knows
 
 
 class Metric(typing.NamedTuple):
@@ -1601,8 +1609,8 @@ class Motion:
             self._background += min(1.0, passed / self.ADAPT) * (cells - self._background)
         self._last = now
 
-    def since(self, now):
-        return now - self.moved
+    def goes_on(self, now):
+        return now - self.moved < MOTION_HOLD
 
     def box(self, width, height):
         """The box, in a picture of that size, of what moved in the last MOTION_HOLD seconds; None if nothing did."""
@@ -1658,7 +1666,8 @@ class Before(typing.NamedTuple):
     so_far: list                # Visitor.so_far()
     goes_on: bool               # the visit had begun
     met: bool                   # the visitor had been seen in this run
-    told: bool                  # that a visit begins was told
+    joined: int                 # how many entries of the book had been joined with others
+    told: bool = False          # that a visit begins was told
 
 
 class Track:
@@ -1677,9 +1686,16 @@ class Track:
         self.sightings = 0          # how many there were
         self.weight = 0.0           # of these: what was seen half a second later tells more than what came at once
         self.scores = 0.0           # sum of the detector's scores of these
-        self.visitor = None         # once decided
+        self.visitor = None         # the number, once decided
         self.before = None          # what was Before that; None: it is not taken back
         self.picture, self.quality = None, 0.0  # the best of the stay
+
+    def shift(self, seconds):
+        """The clock was set by so many seconds."""
+        self.began, self.seen, self.encoded = self.began + seconds, self.seen + seconds, self.encoded + seconds
+        if self.before and self.before.met:
+            first, begun, last = self.before.so_far[:3]
+            self.before.so_far[:3] = first + (seconds if first == begun else 0), begun + seconds, last + seconds
 
     def mean(self):
         """The mean of the track's encodings, None without any."""
@@ -1890,6 +1906,19 @@ class Visitor:
         for name, value in zip(self.OF_VISITS, so_far):
             setattr(self, name, value)
 
+    def begin_visit(self, moment):
+        """The visits so far are over, and the next one has begun."""
+        self.longest, self.seconds_before = self.longest_visit(), self.total_seconds()
+        self.first_seen_this_interaction = moment
+        self.seen_count += 1
+
+    def shift(self, seconds):
+        """The clock by which the last visit was seen was set by so many seconds."""
+        if self.first_seen == self.first_seen_this_interaction:
+            self.first_seen += seconds
+        self.first_seen_this_interaction += seconds
+        self.last_seen += seconds
+
     def all_encodings(self):
         """{engine: encodings}, of every engine that has encoded this visitor."""
         return dict(self.others, **{self.engine: self.encodings})
@@ -1931,7 +1960,8 @@ class Book:
         self._matrix = np.zeros(64, self.ROW)
         self._row_of, self._free = {}, list(range(64))  # number: row; rows that are nobody's
         self._alike = None                      # see likeness; None when it must be computed anew
-        self.tolerance = None                   # a fixed one: see _raised
+        self.tolerance, self.gap = None, VISIT_GAP  # a fixed one: see _raised; s, see Visits
+        self.joined = {}                        # number: that of the visitor of whom it is a part by now
         self._saved = {}                        # number: the record as saved last
         self.changed = set()                    # numbers of those that changed since, or are gone
         self.add(visitors)
@@ -1945,6 +1975,12 @@ class Book:
 
     def __len__(self):
         return len(self.visitors)
+
+    def __getitem__(self, number):
+        """The Visitor of a number, be it of one who was joined with another; None if nobody has it any more."""
+        while number in self.joined:
+            number = self.joined[number]
+        return self.visitors.get(number)
 
     def _insert(self, visitor):
         self.visitors[visitor.number] = visitor
@@ -2034,21 +2070,6 @@ class Book:
         square = float(np.sum((visitor.center() - other.center()) ** 2))
         return log_odds(square, 1, 1, *self._about()) + self._raised()
 
-    def see(self, visitor, now, since, gap=VISIT_GAP):
-        """Somebody is at the door at `now`, in the picture since `since`. The Event if a visit begins with it."""
-        self.changed.add(visitor.number)
-        visitor.seen_frames += 1
-        event, away = None, since - visitor.last_seen
-        if away >= gap:
-            visitor.longest, visitor.seconds_before = visitor.longest_visit(), visitor.total_seconds()
-            visitor.first_seen_this_interaction = since
-            visitor.seen_count += 1
-            event = Event("returned", since, visitor, away)
-        elif visitor.last_seen > now:  # the clock was set back: seen just now
-            visitor.first_seen_this_interaction += now - visitor.last_seen
-        visitor.last_seen = now
-        return event
-
     def learn(self, visitor, encoding):
         """Keeps one more of this engine's encodings of a visitor: the two nearest become one where there are too
         many."""
@@ -2068,9 +2089,10 @@ class Book:
     def merge(self, number, into):
         """Two entries are one person: visits, times and encodings of `number` go to `into`, and it is gone."""
         gone, stays = self._remove(number), self.visitors[into]
+        self.joined[number] = into
         self._merge_encodings(gone, stays)
         earlier, later = sorted((gone, stays), key=lambda visitor: visitor.last_seen)
-        together = later.first_seen_this_interaction - earlier.last_seen < VISIT_GAP  # two halves of one visit
+        together = later.first_seen_this_interaction - earlier.last_seen < self.gap  # two halves of one visit
         before = gone.seconds_before + stays.seconds_before + (0 if together else earlier.this_visit())
         longest = max(gone.longest, stays.longest, 0 if together else earlier.this_visit())
         begun = min(gone.first_seen_this_interaction, stays.first_seen_this_interaction) if together \
@@ -2107,6 +2129,17 @@ class Book:
         visitor.use(self.metric.engine, [np.asarray(encoding, np.float32)])
         self._place(visitor)
 
+    def name(self, number, name):
+        """Gives a visitor a name; an empty one takes it away."""
+        self.visitors[number].name = clean_name(name)
+        self.changed.add(number)
+
+    def ignore(self, number):
+        """A visitor is still known, but not shown or told any more, and the picture is gone."""
+        visitor = self.visitors[number]
+        visitor.ignored, visitor.jpeg, visitor.quality = True, None, 0.0
+        self.changed.add(number)
+
     def forget(self, number):
         """Removes a visitor. The number is not given again."""
         gone = self._remove(number)
@@ -2141,8 +2174,8 @@ class EncodeAnew:
 
     def __init__(self, book):
         self.book = book
-        self._all = [visitor for visitor in book.visitors.values() if visitor.engine != book.metric.engine]
-        self._left = [visitor for visitor in self._all if visitor.jpeg is not None]
+        self._all = [number for number, visitor in book.visitors.items() if visitor.engine != book.metric.engine]
+        self._left = [number for number in self._all if book[number].jpeg is not None]
         self._told = not self._all
 
     def goes_on(self):
@@ -2158,30 +2191,30 @@ class EncodeAnew:
         if answer:
             self._take(*answer)
         if wait or recognizer.idle():
-            visitor = self._left.pop() if self._left else None
-            if visitor is None:
+            number = self._left.pop() if self._left else None
+            if number is None:
                 self._told = True
-                return self._say()
-            picture = picture_of(visitor)
-            recognizer.offer(Look(picture, 0.0, 1.0, True, [(picture_face(picture), True)], visitor=visitor.number))
+                say(self._outcome())
+            elif self.book[number]:  # else it was forgotten meanwhile
+                picture = picture_of(self.book[number])
+                recognizer.offer(Look(picture, 1.0, True, [(picture_face(picture), True)], visitor=number))
 
     def _take(self, look, faces):
-        visitor = self.book.visitors.get(look.visitor)  # None: it was forgotten meanwhile
+        visitor = self.book[look.visitor]
         faces = [face for face in faces if face.encoding is not None and np.all(np.isfinite(face.encoding))]
         if faces and visitor:
             self.book.encoded_anew(visitor, max(faces, key=lambda face: box_width(face.box)).encoding)
 
-    def _say(self):
+    def _outcome(self):
         engine = self.book.metric.engine
-        kept = [visitor for visitor in self._all
-                if visitor.engine != engine and visitor.number in self.book.visitors]
+        kept = [number for number in self._all if self.book[number] and self.book[number].engine != engine]
         text = "visitors that --engine %s did not know: %d; encoded by it from their pictures: %d" % (
             engine, len(self._all), len(self._all) - len(kept))
         if kept:
-            numbers = ", ".join(str(visitor.number) for visitor in kept[:MAX_PROBLEM_LINES])
             text += "; without a usable picture, so kept but not recognised: %d (%s%s)" % (
-                len(kept), numbers, ", ..." if len(kept) > MAX_PROBLEM_LINES else "")
-        say(text)
+                len(kept), ", ".join(map(str, kept[:MAX_PROBLEM_LINES])),
+                ", ..." if len(kept) > MAX_PROBLEM_LINES else "")
+        return text
 
 
 def picture_face(picture):
@@ -2191,22 +2224,310 @@ def picture_face(picture):
     return (margin * height, (1 - margin) * width, (1 - margin) * height, margin * width)
 
 
-class Door:
-    """Who is at the door: the tracks in the picture, their visitors, and the visits that go on."""
+class Visits:
+    """Whose visits go on, and who was seen in this run, whose times are therefore of this run's clock. It holds their
+    numbers; a visit goes on until its visitor was not seen for the book's gap, at no door."""
 
-    def __init__(self, book, tolerance=None, gap=VISIT_GAP):
-        """tolerance: a fixed distance within which somebody who was here once is known; None: the book tells."""
-        self.book, self.metric, self.gap = book, book.metric, gap
-        book.tolerance = tolerance
-        self.tracks, self.visits = [], {}       # visits: number: Visitor whose visit has not ended
-        self.met = {}                           # number: Visitor seen in this run, whose times are of this run's clock
-        self._motion, self._grey, self._grey_of_look, self._scale = Motion(), None, None, 1.0
-        self._looked, self._looked_whole, self._looked_far, self._empty_looks = -math.inf, -math.inf, -math.inf, 0
+    def __init__(self, book):
+        self.book = book
+        self._going, self._met = [], set()      # in the order in which they began
+
+    def going(self):
+        """{number: Visitor} of those whose visits go on."""
+        visitors = [self.book[number] for number in self._going]  # the book may have joined or lost some
+        there = collections.OrderedDict((visitor.number, visitor) for visitor in visitors if visitor)
+        self._going = list(there)
+        return there
+
+    def met(self):
+        """The Visitors who were seen in this run."""
+        visitors = [self.book[number] for number in self._met]
+        self._met = {visitor.number for visitor in visitors if visitor}
+        return [self.book[number] for number in self._met]
+
+    def enrol(self, visitor, moment, now, sightings):
+        """A newcomer, in the picture since `moment`, is at the door at `now`; the Event."""
+        visitor.seen_frames, visitor.last_seen = visitor.seen_frames + sightings, now
+        self._note(visitor)
+        return Event("new", moment, visitor.number, visitor.seen_count)
+
+    def see(self, visitor, since, now):
+        """A known visitor, in the picture since `since`, is at the door at `now`; the Event if a visit begins with it,
+        else None."""
+        goes_on, ended = visitor.number in self.going(), visitor.number in self._met  # ended: that was told
+        gap = math.inf if goes_on else -math.inf if ended else self.book.gap
+        event, away = None, since - visitor.last_seen
+        if away >= gap:
+            visitor.begin_visit(since)
+            event = Event("returned", since, visitor.number, visitor.seen_count, away)
+        elif visitor.last_seen > now:  # the clock was set back: seen just now
+            visitor.first_seen_this_interaction += now - visitor.last_seen
+        visitor.seen_frames, visitor.last_seen = visitor.seen_frames + 1, now
+        self._note(visitor)
+        return event
+
+    def _note(self, visitor):
+        self._going += [] if visitor.number in self._going else [visitor.number]
+        self._met.add(visitor.number)
+        self.book.changed.add(visitor.number)
+
+    def before(self, visitor):
+        """How it is Before a track is taken for a visitor."""
+        return Before(visitor.name, visitor.so_far(), visitor.number in self.going(), visitor.number in self._met,
+                      len(self.book.joined))
+
+    def take_back(self, visitor, before, now):
+        """Visitor and visits are as they were before; the Event, if one has said that a visit began."""
+        visitor.go_back(before.so_far)
+        self.book.changed.add(visitor.number)
+        if not before.goes_on:
+            self._going.remove(visitor.number)
+        if not before.met:
+            self._met.discard(visitor.number)
+        return Event("mistaken", now, visitor.number, visitor.seen_count + 1) if before.told else None
+
+    def end(self, tracks, now, all_of_them=False):
+        """The Events "left" of those who were not seen for the gap; tracks: those in all pictures."""
+        present = {visitor.number for visitor in (self.book[track.visitor] for track in tracks) if visitor}
+        until = min([now] + [max(track.began, track.seen - LOOKING_LIMIT) for track in tracks
+                             if track.visitor is None])  # who is not decided yet may have come back in time
+        over = [visitor for number, visitor in self.going().items()
+                if all_of_them or (number not in present and until - visitor.last_seen >= self.book.gap)]
+        for visitor in over:
+            self._going.remove(visitor.number)
+        return [Event("left", visitor.last_seen, visitor.number, visitor.seen_count, visitor.this_visit())
+                for visitor in over]
+
+    def at_door(self, now):
+        """The Visitors of the strip: seen in the last STRIP_SECONDS, who came first is first."""
+        there = [visitor for visitor in self.going().values()
+                 if now - visitor.last_seen < STRIP_SECONDS and not visitor.ignored]
+        return sorted(there, key=lambda visitor: visitor.first_seen_this_interaction)
+
+    def lose(self, moment):
+        """What was seen since `moment` was no picture: who was there was last seen then."""
+        for visitor in self.met():
+            if visitor.last_seen > moment:
+                visitor.last_seen = max(moment, visitor.first_seen_this_interaction)
+                self.book.changed.add(visitor.number)
+
+    def shift(self, seconds):
+        """The clock was set by so many seconds: what happened in this run happened in the new time."""
+        for visitor in self.met():
+            visitor.shift(seconds)
+            self.book.changed.add(visitor.number)
+
+
+class Greeter:
+    """Says who the tracks of one picture are, and has the book learn from them. Who somebody is, it asks of the book;
+    here stands what follows from the answer."""
+
+    def __init__(self, book, visits):
+        self.book, self.visits, self.metric = book, visits, book.metric
+
+    def keep_up(self, tracks):
+        """Tracks of somebody who was joined with another entry are the other's; of somebody forgotten, nobody's."""
+        for track in tracks:
+            visitor = self.book[track.visitor]
+            number = visitor.number if visitor else None
+            if number != track.visitor:
+                track.visitor, track.enrolled, track.before = number, False, None
+
+    def greet(self, tracks, now):
+        """Sees who the tracks are that the newest look has found, where their evidence tells; the Events that follow.
+        tracks: all of the picture; one that turns out to be the end of another is taken out."""
+        self.keep_up(tracks)
+        events = []
+        for track in [track for track in tracks if not track.missed]:
+            events += self._decide(track, tracks, now)
+        self._note_together(tracks)
+        return events
+
+    def part(self, over, tracks):
+        """The tracks that are over are decided if they can be, and learned from; the Events that follow."""
+        self.keep_up(tracks)
+        events = []
+        for track in over:
+            if track.visitor is None:
+                events += self._decide(track, tracks, track.seen, last_chance=True)
+        for track in over:  # still among the tracks, so that it hears when its visitor is joined with another
+            if track.visitor is not None and track in tracks:
+                self._learn_from(track, tracks)
+        return events
+
+    def _decide(self, track, tracks, now, last_chance=False):
+        """Decides who a track is, if its evidence tells; the Events that follow."""
+        if track.visitor is not None:
+            return self._see(track, now) + self._reconsider(track, tracks, now)
+        if not track.evidence or not track.agrees():
+            return []
+        found = self.book.lookup_known_face(track.mean(), self._visible(tracks))
+        best, visitor = found[0] if found else (-math.inf, None)
+        odds = self.book.odds_of(visitor, found) if visitor else -math.inf
+        verdict = decide(best, odds, track.sightings, track.weight, self.metric.caution, last_chance)
+        if verdict == "known":
+            return self._settle(track, tracks, visitor, now)
+        if verdict == "new" and track.worth_enrolling():
+            visitor = self.book.register_new_face(track.mean(), track.began, to_jpeg(track.picture), track.quality)
+            track.visitor, track.enrolled = visitor.number, True
+            return [self.visits.enrol(visitor, track.began, now, track.sightings)]
+        return []
+
+    def _settle(self, track, tracks, visitor, now):
+        """The track is this visitor. Another track that was the visitor until a moment ago is thereby over."""
+        tracks[:] = [other for other in tracks if other is track or other.visitor != visitor.number]
+        before, track.visitor = self.visits.before(visitor), visitor.number
+        events = self._see(track, now)
+        track.before = before._replace(told=bool(events))
+        return events
+
+    @staticmethod
+    def _visible(tracks):
+        """The numbers of those whose faces are in the picture."""
+        return {track.visitor for track in tracks if track.visitor is not None and not track.missed}
+
+    def _see(self, track, now):
+        """Books that the track's visitor is there; the Events that follow."""
+        visitor = self.book[track.visitor]
+        event = self.visits.see(visitor, track.began, now)
+        if track.quality > visitor.quality * PICTURE_BETTER and not visitor.ignored:
+            visitor.jpeg, visitor.quality = to_jpeg(track.picture), track.quality
+        return [event] if event else []
+
+    def _reconsider(self, track, tracks, now):
+        """A decided track whose newest evidence strongly says somebody else: somebody who was enrolled in this stay and
+        turns out to be known is joined with that entry; a name that was wrong is taken back."""
+        if track.sightings < ENOUGH_SIGHTINGS or track.sightings % RECONSIDER or not track.agrees():
+            return []
+        visitor, recent = self.book[track.visitor], mean_encoding(track.evidence[-ENOUGH_SIGHTINGS:])
+        found = self.book.lookup_known_face(recent, self._visible(tracks) - {visitor.number})
+        if track.enrolled:
+            others = [pair for pair in found if pair[1] is not visitor]
+            sure = others and self.book.odds_of(others[0][1], others) >= self.metric.caution + DOUBT
+            if sure and visitor.seen_count == 1 and may_be_joined(visitor, others[0][1]):
+                self._join(visitor, others[0][1], tracks)
+        elif self.book.odds_of(visitor, found) < self.metric.caution - DOUBT:
+            return self._take_back(track, now)
+        return []
+
+    def _take_back(self, track, now):
+        """The track is not its visitor after all, who is as before it; the Events that follow. Not if the owner has
+        said something of the visitor since, or another entry has become a part of it."""
+        visitor, before = self.book[track.visitor], track.before
+        if before is None or before.joined != len(self.book.joined) or visitor.ignored or visitor.name != before.name:
+            return []
+        together = visitor.apart
+        event = self.visits.take_back(visitor, before, now)
+        for other in filter(None, map(self.book.__getitem__, together - visitor.apart)):
+            other.apart.discard(visitor.number)
+            self.book.changed.add(other.number)
+        track.visitor, track.before, track.evidence = None, None, track.evidence[-ENOUGH_SIGHTINGS:]
+        return [event] if event else []
+
+    def _note_together(self, tracks):
+        """Visitors in one frame are different people, for ever."""
+        there = [self.book[number] for number in self._visible(tracks)]
+        for visitor in there:
+            for other in there:
+                if other is not visitor and len(visitor.apart) < MAX_APART and other.number not in visitor.apart:
+                    visitor.apart.add(other.number)
+                    self.book.changed.add(visitor.number)
+
+    def _learn_from(self, track, tracks):
+        """What an ended track taught about its visitor: one more encoding, of a newcomer the mean of the whole stay;
+        perhaps that two entries are one."""
+        visitor = self.book[track.visitor]
+        if track.weight >= ENROL_SIGHTINGS and track.agrees():
+            found = self.book.lookup_known_face(track.mean())
+            if track.enrolled and len(visitor.encodings) == 1:
+                self.book.encoded_anew(visitor, track.mean())
+            elif self.book.odds_of(visitor, found) >= self.metric.caution:
+                self.book.learn(visitor, track.mean())
+        other = self.book.second_entry(visitor)
+        if other is not None:
+            self._join(*sorted((visitor, other), key=lambda one: -one.number), tracks=tracks)
+
+    def _join(self, gone, stays, tracks):
+        """Two entries are one person. No Event: whoever was announced is the same person still."""
+        self.book.merge(gone.number, stays.number)
+        self.keep_up(tracks)
+
+
+class LookOut:
+    """When to look for faces in one picture, and where: often while somebody is undecided, seldom when nothing moves.
+    """
+
+    def __init__(self, metric):
+        self._far_period = metric.far_period
+        self._last, self._whole, self._far, self._empty = -math.inf, -math.inf, -math.inf, 0  # s of the last such look;
+                                                                                              # looks without a face
+
+    def again(self):
+        """The next look is due at once."""
+        self._last = self._whole = self._far = -math.inf
+
+    def found(self, anybody):
+        """What was looked at had faces in it, or not."""
+        self._empty = 0 if anybody else self._empty + 1
+
+    def next_look(self, frame, scale, tracks, moving, moved, now):
+        """The Look that is due at `now`, else None. moving: whether the scene does; moved: the box of what did."""
+        if 0 <= now - self._last < self._period(tracks, moving, now):
+            return None
+        whole = (not tracks or not 0 <= now - self._whole < WHOLE_PERIOD or any(track.missed for track in tracks))
+        again = self._far == self._whole > -math.inf
+        far = whole and not 0 <= now - self._far < self._far_period * (2 if tracks else 1)
+        far = far and not (moved and again)  # not two in a row: one of dlib's at what moved is not at the whole
+        self._last, self._whole, self._far = now, now if whole else self._whole, now if far else self._far
+        regions = [(whole_box(track.box), self._must_encode(track, tracks, now)) for track in tracks]
+        return Look(frame, scale, whole, regions, far, moved)
+
+    def _period(self, tracks, moving, now):
+        """Seconds between two looks."""
+        if any(track.in_question(now) for track in tracks):
+            return LOOK_PERIOD
+        if tracks:
+            return CALM_PERIOD * self._crowd(tracks) if moving else STILL_PERIOD
+        if not moving:
+            return IDLE_PERIOD
+        return LOOK_PERIOD if self._empty < EMPTY_LOOKS else WHOLE_PERIOD
+
+    def _must_encode(self, track, tracks, now):
+        if not track.sure_place or track.missed:
+            return True
+        if track.weight < ENOUGH_SIGHTINGS and now - track.began < LOOKING_LIMIT * self._crowd(tracks):
+            return True
+        return not 0 <= now - track.encoded < ENCODE_PERIOD * self._crowd(tracks)
+
+    @staticmethod
+    def _crowd(tracks):
+        """How much less often each of many faces is looked at, so that a crowd costs little more than one."""
+        return max(1.0, len(tracks) / 2.0)
+
+
+class Door:
+    """One camera's picture: follows the faces in it as tracks, says where to look for them next, takes what was found.
+    Who they are, its Greeter says."""
+
+    def __init__(self, book, visits, mask=None, scale=None):
+        """scale: of the small picture, None for one of SMALL_WIDTH."""
+        self.frame, self.moment = None, None    # the newest, as it may be shown; its time, s
+        self._mask, self._wanted_scale = mask, scale
+        self.metric, self.gap, self.tracks = book.metric, book.gap, []
+        self.greeter, self._look_out, self._motion = Greeter(book, visits), LookOut(book.metric), Motion()
+        self._grey, self._grey_of_look, self._scale = None, None, 1.0
         self.looked_at = None                   # moment of the newest look, None if what it finds counts for nothing
         self._answered = -math.inf              # moment of the newest look that was answered
         self.broken_encodings = 0               # NaN or infinite: a known fault of dlib on the Jetson Nano
 
-    # -- following
+    def take(self, frame, now):
+        """Takes the next frame and follows the faces into it; returns (frame, scale) to be looked at."""
+        self.frame, self.moment = self._mask.apply(frame) if self._mask else frame, now
+        scale = self._wanted_scale or default_scale(frame)
+        scale *= frame.shape[1] / min(float(frame.shape[1]), LOOK_WIDTH)
+        frame = at_most(self.frame, LOOK_WIDTH)
+        self.follow(small_grey(frame, scale), scale, now)
+        return frame, scale
 
     def follow(self, grey, scale, now):
         """Moves the boxes with what is in them, from the small grey picture before to this one.
@@ -2227,58 +2548,26 @@ class Door:
 
     def next_look(self, frame, scale, now):
         """The Look that is due at `now`, None if there is nothing to look for."""
-        if 0 <= now - self._looked < self._period(now):
-            return None
-        whole = (not self.tracks or not 0 <= now - self._looked_whole < WHOLE_PERIOD
-                 or any(track.missed for track in self.tracks))
-        self._looked, self.looked_at, self._grey_of_look = now, now, self._grey
-        far_period = self.metric.far_period * (2 if self.tracks else 1)
-        moved, again = self._moved(), self._looked_far == self._looked_whole > -math.inf
-        far = whole and not 0 <= now - self._looked_far < far_period
-        far = far and not (moved and again)  # not two in a row: one of dlib's at what moved is not at the whole
-        if whole:
-            self._looked_whole = now
-        if far:
-            self._looked_far = now
-        regions = [(whole_box(track.box), self._must_encode(track, now)) for track in self.tracks]
-        return Look(frame, now, scale, whole, regions, far, moved)
+        look = self._look_out.next_look(frame, scale, self.tracks, self._motion.goes_on(now), self._moved(),
+                                        now)
+        if look:
+            self.looked_at, self._grey_of_look = now, self._grey
+        return look
 
     def _moved(self):
         """The box of what moved lately, in the newest frame; None where nothing did."""
         box = self._motion.box(*self._grey.shape[::-1]) if self._grey is not None else None
         return box and whole_box(scale_box(box, 1 / self._scale))
 
-    def _period(self, now):
-        """Seconds between two looks: often while somebody is undecided, seldom when nothing moves."""
-        moving = self._motion.since(now) < MOTION_HOLD
-        if any(track.in_question(now) for track in self.tracks):
-            return LOOK_PERIOD
-        if self.tracks:
-            return CALM_PERIOD * self._crowd() if moving else STILL_PERIOD
-        if not moving:
-            return IDLE_PERIOD
-        return LOOK_PERIOD if self._empty_looks < EMPTY_LOOKS else WHOLE_PERIOD
-
-    def _must_encode(self, track, now):
-        if not track.sure_place or track.missed:
-            return True
-        if track.weight < ENOUGH_SIGHTINGS and now - track.began < LOOKING_LIMIT * self._crowd():
-            return True
-        return not 0 <= now - track.encoded < ENCODE_PERIOD * self._crowd()
-
-    def _crowd(self):
-        """How much less often each of many faces is looked at, so that a crowd costs little more than one."""
-        return max(1.0, len(self.tracks) / 2.0)
-
-    # -- recognizing
-
-    def recognize(self, look, faces, now):
-        """Takes the Faces found in a Look that was made at `now`; returns the Events that follow."""
+    def recognize(self, look, faces):
+        """Takes the Faces found in the newest Look; returns the Events that follow, at the moment of that look."""
+        if self.looked_at is None:
+            return []
+        now = self._answered = self.looked_at
         events = self.end_tracks(now)  # the machine may have slept since
         faces = self._bring_up_to_date(look, [self._checked(face) for face in faces])
-        self._empty_looks = 0 if faces or self.tracks else self._empty_looks + 1
+        self._look_out.found(faces or self.tracks)
         matched = match_faces(self.tracks, faces, now)
-        self._answered = now
         for track in self.tracks:
             track.missed += 1
         for index, face in enumerate(faces):
@@ -2287,13 +2576,13 @@ class Door:
                 track = Track(face.box, now, self.metric)
                 self.tracks.append(track)
             track.take(face, now)
-        for track in [track for track in self.tracks if not track.missed]:
-            events += self._decide(track, now)
-        self._note_together()
-        return events
+        return events + self.greeter.greet(self.tracks, now)
 
     def _checked(self, face):
         if face.encoding is not None and not np.all(np.isfinite(face.encoding)):
+            if not self.broken_encodings:
+                say("the engine gives encodings that are no numbers (known of some builds on the Jetson Nano): they "
+                    "are left out")
             self.broken_encodings += 1
             return face._replace(encoding=None)
         return face
@@ -2312,112 +2601,10 @@ class Door:
                     for face, box in zip(faces, moved)]
         return [face._replace(box=scale_box(box, wider / self._scale)) for face, box in zip(faces, boxes)]
 
-    def _decide(self, track, now, last_chance=False):
-        """Decides who a track is, if its evidence tells; returns the Events that follow."""
-        if track.visitor is not None:
-            return self._see(track, now) + self._reconsider(track, now)
-        if not track.evidence or not track.agrees():
-            return []
-        found = self.book.lookup_known_face(track.mean(), self._visible())
-        best, visitor = found[0] if found else (-math.inf, None)
-        odds = self.book.odds_of(visitor, found) if visitor else -math.inf
-        verdict = decide(best, odds, track.sightings, track.weight, self.metric.caution, last_chance)
-        if verdict == "known":
-            return self._settle(track, visitor, now)
-        if verdict == "new" and track.worth_enrolling():
-            track.visitor = self.book.register_new_face(track.mean(), track.began, to_jpeg(track.picture),
-                                                        track.quality)
-            track.enrolled = True
-            return self._begin("new", track, now)
-        return []
-
-    def _settle(self, track, visitor, now):
-        """The track is this visitor. Another track that was the visitor until a moment ago is thereby over."""
-        self.tracks = [other for other in self.tracks if other is track or other.visitor is not visitor]
-        before = visitor.name, visitor.so_far(), visitor.number in self.visits, visitor.number in self.met
-        track.visitor = visitor
-        events = self._see(track, now)
-        track.before = Before(*before, told=bool(events))
-        return events
-
-    def _visible(self):
-        """The numbers of those whose faces are in the picture."""
-        return {track.visitor.number for track in self.tracks if track.visitor and not track.missed}
-
-    def _begin(self, kind, track, now):
-        self.visits[track.visitor.number] = self.met[track.visitor.number] = track.visitor
-        track.visitor.seen_frames += track.sightings
-        track.visitor.last_seen = now
-        return [Event(kind, track.began, track.visitor)]
-
-    def _see(self, track, now):
-        """Books that the track's visitor is there; the Event if a visit begins with that."""
-        visitor = track.visitor
-        goes_on, ended = visitor.number in self.visits, visitor.number in self.met  # ended: its end was told
-        gap = math.inf if goes_on else -math.inf if ended else self.gap
-        event = self.book.see(visitor, now, track.began, gap)
-        self.visits[visitor.number] = self.met[visitor.number] = visitor
-        if track.quality > visitor.quality * PICTURE_BETTER and not visitor.ignored:
-            visitor.jpeg, visitor.quality = to_jpeg(track.picture), track.quality
-        return [event] if event else []
-
-    def _reconsider(self, track, now):
-        """A decided track whose newest evidence strongly says somebody else: somebody who was enrolled in this stay and
-        turns out to be known is joined with that entry; a name that was wrong is taken back."""
-        if track.sightings < ENOUGH_SIGHTINGS or track.sightings % RECONSIDER or not track.agrees():
-            return []
-        visitor, recent = track.visitor, mean_encoding(track.evidence[-ENOUGH_SIGHTINGS:])
-        found = self.book.lookup_known_face(recent, self._visible() - {visitor.number})
-        if track.enrolled:
-            others = [pair for pair in found if pair[1] is not visitor]
-            sure = others and self.book.odds_of(others[0][1], others) >= self.metric.caution + DOUBT
-            if sure and visitor.seen_count == 1 and may_be_joined(visitor, others[0][1]):
-                return self._join(visitor, others[0][1])
-        elif self.book.odds_of(visitor, found) < self.metric.caution - DOUBT:
-            return self._take_back(track, now)
-        return []
-
-    def _take_back(self, track, now):
-        """The track is not its visitor after all. The visitor is as before it; if a visit began with it, an Event says
-        that there was none. Not if the owner has named the visitor meanwhile, who was thereby told to be there."""
-        visitor, before = track.visitor, track.before
-        if before is None or visitor.name != before.name:
-            return []
-        together = visitor.apart
-        visitor.go_back(before.so_far)
-        for number in together - visitor.apart:
-            if number in self.book.visitors:
-                self.book.visitors[number].apart.discard(visitor.number)
-                self.book.changed.add(number)
-        self.book.changed.add(visitor.number)
-        track.visitor, track.before, track.evidence = None, None, track.evidence[-ENOUGH_SIGHTINGS:]
-        if not before.goes_on:
-            del self.visits[visitor.number]
-        if not before.met:
-            del self.met[visitor.number]
-        return [Event("mistaken", now, visitor)] if before.told else []
-
-    def _note_together(self):
-        """Visitors in one frame are different people, for ever."""
-        there = [track.visitor for track in self.tracks if track.visitor and not track.missed]
-        for visitor in there:
-            for other in there:
-                if other is not visitor and len(visitor.apart) < MAX_APART and other.number not in visitor.apart:
-                    visitor.apart.add(other.number)
-                    self.book.changed.add(visitor.number)
-
-    # -- ending
-
     def end_tracks(self, now, all_of_them=False):
         """Ends the tracks that were not seen for a while; returns the Events that follow."""
         over = [track for track in self.tracks if all_of_them or self._is_over(track, now)]
-        events = []
-        for track in over:
-            if track.visitor is None:
-                events += self._decide(track, track.seen, last_chance=True)
-        for track in over:  # still among the tracks, so that it hears when its visitor is joined with another
-            if track.visitor is not None and track in self.tracks:
-                events += self._learn_from(track)
+        events = self.greeter.part(over, self.tracks)
         self.tracks = [track for track in self.tracks if track not in over]
         return events
 
@@ -2427,92 +2614,30 @@ class Door:
         lost = track.missed >= LOST_LOOKS and self._answered - track.seen >= TRACK_LOST
         return lost or not -CLOCK_JUMP < now - track.seen < self.gap
 
-    def _learn_from(self, track):
-        """What an ended track taught about its visitor: one more encoding, of a newcomer the mean of the whole stay;
-        perhaps that two entries are one."""
-        visitor = track.visitor
-        if track.weight >= ENROL_SIGHTINGS and track.agrees():
-            found = self.book.lookup_known_face(track.mean())
-            if track.enrolled and len(visitor.encodings) == 1:
-                self.book.encoded_anew(visitor, track.mean())
-            elif self.book.odds_of(visitor, found) >= self.metric.caution:
-                self.book.learn(visitor, track.mean())
-        other = self.book.second_entry(visitor)
-        if other is None:
-            return []
-        return self._join(*sorted((visitor, other), key=lambda one: -one.number))
-
-    def _join(self, gone, stays):
-        """Two entries are one person. No Event: whoever was announced is the same person still."""
-        self.book.merge(gone.number, stays.number)
-        for track in self.tracks:
-            if track.visitor in (gone, stays):
-                track.visitor, track.enrolled, track.before = stays, False, None
-        for those in (self.visits, self.met):
-            if those.pop(gone.number, None) is not None:
-                those[stays.number] = stays
-        return []
-
-    def end_visits(self, now, all_of_them=False):
-        """The Events "left" of those who were not seen for the visit gap."""
-        present = {track.visitor.number for track in self.tracks if track.visitor}
-        until = min([now] + [max(track.began, track.seen - LOOKING_LIMIT) for track in self.tracks
-                             if track.visitor is None])  # who is not decided yet may have come back in time
-        over = [visitor for number, visitor in self.visits.items()
-                if all_of_them or (number not in present and until - visitor.last_seen >= self.gap)]
-        for visitor in over:
-            del self.visits[visitor.number]
-        return [Event("left", visitor.last_seen, visitor, visitor.this_visit()) for visitor in over]
-
-    def finish(self, now):
-        """Decides what can be decided and ends everything: the program stops."""
-        return self.end_tracks(now, True) + self.end_visits(now, True)
-
     def lose(self, moment):
-        """What was seen since `moment` was no picture: who was there was last seen then, and what a look since then
-        finds counts for nothing."""
+        """What was seen since `moment` was no picture, and what a look since then finds counts for nothing."""
         if self.looked_at is not None and self.looked_at > moment:
             self.looked_at = None
         for track in self.tracks:
             track.seen = min(track.seen, max(moment, track.began))
-        for visitor in self.met.values():
-            if visitor.last_seen > moment:
-                visitor.last_seen = max(moment, visitor.first_seen_this_interaction)
-                self.book.changed.add(visitor.number)
 
     def shift(self, seconds):
         """The clock was set by so many seconds: what happened in this run happened in the new time."""
-        for visitor in self.met.values():
-            if visitor.first_seen == visitor.first_seen_this_interaction:
-                visitor.first_seen += seconds
-            visitor.first_seen_this_interaction += seconds
-            visitor.last_seen += seconds
-            self.book.changed.add(visitor.number)
         for track in self.tracks:
-            track.began += seconds
-            track.seen += seconds
-            track.encoded += seconds
-            if track.before and track.before.met:
-                first, begun, last = track.before.so_far[:3]
-                track.before.so_far[:3] = first + (seconds if first == begun else 0), begun + seconds, last + seconds
+            track.shift(seconds)
         self._motion.moved += seconds
         self.looked_at = self.looked_at and self.looked_at + seconds
         self._answered += seconds
-        self._looked, self._looked_whole, self._looked_far = -math.inf, -math.inf, -math.inf
-
-    # -- what to show
+        self._look_out.again()
 
     def marks(self, now):
-        """[(box, label, color)] of the faces in the picture."""
-        return [(whole_box(track.box),) + label_of(track.visitor, now) for track in self.tracks
-                if (now - track.seen < BOX_LOST or (track.sure_place and not track.missed))
-                and not (track.visitor and track.visitor.ignored)]
-
-    def at_door(self, now):
-        """The visitors of the strip: seen in the last STRIP_SECONDS, who came first is first."""
-        there = [visitor for visitor in self.visits.values()
-                 if now - visitor.last_seen < STRIP_SECONDS and not visitor.ignored]
-        return sorted(there, key=lambda visitor: visitor.first_seen_this_interaction)
+        """The Marks of the faces in the picture."""
+        self.greeter.keep_up(self.tracks)
+        tracks = [track for track in self.tracks
+                  if now - track.seen < BOX_LOST or (track.sure_place and not track.missed)]
+        visitors = [self.greeter.book[track.visitor] for track in tracks]
+        return [Mark(whole_box(track.box), *label_of(visitor, now), visitor=track.visitor)
+                for track, visitor in zip(tracks, visitors) if not (visitor and visitor.ignored)]
 
 
 def label_of(visitor, now):
@@ -3202,6 +3327,65 @@ class Saver:
             self._failed = None
 
 
+# ---------------------------------------------------------------------------------------------------- requests
+#
+# What the owner wants is a Request, wherever it comes from: the command line, a key or a click. What changes the book
+# is in REQUESTS, and obeyed by obey(); quit and fullscreen are the window's own.
+
+
+class Request(typing.NamedTuple):
+    """What the owner asks for."""
+    command: str                # one of REQUESTS, quit, fullscreen
+    arguments: dict = {}        # of the command's function
+
+
+def obey(book, request):
+    """Does what is asked for; returns the line that says so. DoorcamError, and nothing is changed, if it cannot be."""
+    return REQUESTS[request.command](book, **request.arguments)
+
+
+def find_visitor(book, number):
+    """The number of the visitor who has this one now; DoorcamError if nobody has it."""
+    if book[number] is None:
+        raise DoorcamError("there is no visitor %d: doorcam.py list shows the numbers" % number)
+    return book[number].number
+
+
+def name_visitor(book, number, name):
+    """Gives a visitor a name; an empty one takes it away."""
+    number = find_visitor(book, number)
+    book.name(number, name)
+    return "visitor %d is now %s" % (number, book[number].name or "without a name")
+
+
+def merge_visitors(book, number, into, force=False):
+    """Two entries are one person."""
+    gone, stays = book[find_visitor(book, number)], book[find_visitor(book, into)]
+    if gone is stays:
+        raise DoorcamError("visitor %d cannot be merged into itself: name two numbers" % gone.number)
+    if gone.name and stays.name and gone.name != stays.name and not force:
+        raise DoorcamError("visitors %d and %d have different names (%s, %s): --force merges them all the same"
+                           % (gone.number, stays.number, gone.name, stays.name))
+    book.merge(gone.number, stays.number)
+    return "visitor %d is now part of visitor %d, %d visits" % (gone.number, stays.number, stays.seen_count)
+
+
+def forget_visitor(book, number):
+    """Removes a visitor."""
+    book.forget(find_visitor(book, number))
+    return "visitor %d is forgotten" % number
+
+
+def ignore_visitor(book, number):
+    """A visitor is still known, but no longer shown, logged or announced; the picture is removed."""
+    book.ignore(find_visitor(book, number))
+    return "visitor %d is ignored from now on" % number
+
+
+REQUESTS = collections.OrderedDict((
+    ("name", name_visitor), ("merge", merge_visitors), ("forget", forget_visitor), ("ignore", ignore_visitor)))
+
+
 # ----------------------------------------------------------------------------------------------------- overlay
 
 FONT = cv2.FONT_HERSHEY_DUPLEX  # where the system has no font: it knows ASCII only
@@ -3308,11 +3492,11 @@ def put_text(frame, text, left, bottom, size, color=WHITE, width=None):
 
 
 def draw_faces(frame, marks):
-    """Draws a box around each face and its label in a bar under it; marks: [(box, label, color)]."""
+    """Draws a box around each face and its label in a bar under it; marks: Marks."""
     unit = unit_of(frame)
     size, bar = 0.8 * unit, int(34 * unit)
     height, width = frame.shape[:2]
-    for box, label, color in marks:
+    for box, label, color, _ in marks:
         top, right, bottom, left = box
         cv2.rectangle(frame, (left, top), (right, bottom), color, max(1, int(2 * unit)))
         text = text_bitmap(label, text_size(size)).shape[1] + int(14 * unit)
@@ -3343,9 +3527,12 @@ def head_height(frame):
 
 
 def draw_strip(frame, cards):
-    """Draws the pictures of those at the door along the top; cards: [(picture, text)], picture BGR, square."""
+    """Draws the pictures of those at the door along the top; returns the boxes of those that have room.
+
+    cards: [(picture, text)], picture BGR, square.
+    """
     if not cards:
-        return
+        return []
     unit = unit_of(frame)
     places, size, hidden = strip_places(frame, len(cards))
     head = frame[:head_height(frame)]
@@ -3361,14 +3548,17 @@ def draw_strip(frame, cards):
         columns = frame.shape[1] // size
         left, top = len(places) % columns * size, head_height(frame) + len(places) // columns * size
         put_text(frame, "+%d more" % hidden, left + 10 * unit, top + size // 2, 0.65 * unit, width=size - 12 * unit)
+    return [(top, left + size, top + size, left) for left, top in places]
 
 
-def draw_notice(frame, text):
-    """Draws a line in a bar at the lower edge."""
+def draw_notices(frame, lines):
+    """Draws each line in a bar at the lower edge, the first one lowest."""
     unit = unit_of(frame)
-    bar = frame[-int(36 * unit):]
-    bar[:] = bar // 3
-    put_text(frame, text, 10 * unit, frame.shape[0] - 11 * unit, 0.75 * unit, width=frame.shape[1] - 12 * unit)
+    for index, line in enumerate(lines):
+        bottom = frame.shape[0] - index * int(36 * unit)
+        bar = frame[max(0, bottom - int(36 * unit)):max(0, bottom)]
+        bar[:] = bar // 3
+        put_text(frame, line, 10 * unit, bottom - 11 * unit, 0.75 * unit, width=frame.shape[1] - 12 * unit)
 
 
 def draw_panel(frame, lines, picture=None):
@@ -3406,7 +3596,7 @@ class Panel:
     """What lies over the picture for a while: who somebody is, or the keys."""
 
     def __init__(self):
-        self.visitor, self._until = None, -math.inf
+        self.visitor, self._until = None, -math.inf  # the number
 
     def open(self, now, visitor=None):
         """Shows a visitor, without one the keys, until `now` and PANEL_SECONDS."""
@@ -3418,22 +3608,20 @@ class Panel:
     def close(self):
         self.visitor, self._until = None, -math.inf
 
-    def draw(self, frame, now):
+    def toggle_keys(self, now):
+        """Shows the keys, or no longer."""
+        if self.is_open(now) and self.visitor is None:
+            self.close()
+        else:
+            self.open(now)
+
+    def draw(self, frame, book, now):
+        visitor = book[self.visitor]
+        if self.visitor is not None and not visitor:
+            self.close()  # forgotten meanwhile
         if self.is_open(now):
-            draw_panel(frame, visitor_lines(self.visitor) if self.visitor else KEY_LINES,
-                       picture_of(self.visitor) if self.visitor else None)
-
-
-def visitor_at(frame, faces, visitors, x, y):
-    """The visitor whose picture in the strip, or whose face, is at a place in the frame as drawn; None if nobody's.
-
-    faces: [(box in this frame, Visitor or None)]; visitors: those in the strip.
-    """
-    places, size, _ = strip_places(frame, len(visitors))
-    cards = [((top, left + size, top + size, left), visitor) for (left, top), visitor in zip(places, visitors)]
-    hit = [visitor for (top, right, bottom, left), visitor in cards + faces
-           if visitor and left <= x < right and top <= y < bottom]
-    return hit[0] if hit else None
+            draw_panel(frame, visitor_lines(visitor) if visitor else KEY_LINES,
+                       picture_of(visitor) if visitor else None)
 
 
 class Overlay:
@@ -3445,15 +3633,15 @@ class Overlay:
             say("no font was found: letters other than ASCII are shown as ?; sudo apt-get install fonts-dejavu-core "
                 "fontconfig, and Pillow 8.0 or newer")
 
-    def draw(self, frame, marks, visitors, notice=None):
+    def draw(self, frame, marks, visitors, notices=()):
+        """The picture of a frame, and [(box, number)] of the visitors' cards in it."""
         frame = frame.copy()
-        draw_strip(frame, [(self._picture(visitor), card_text(visitor)) for visitor in visitors])
+        boxes = draw_strip(frame, [(self._picture(visitor), card_text(visitor)) for visitor in visitors])
         draw_faces(frame, marks)
-        if notice:
-            draw_notice(frame, notice)
+        draw_notices(frame, notices)
         for number in set(self._pictures) - {visitor.number for visitor in visitors}:
             del self._pictures[number]
-        return frame
+        return frame, [(box, visitor.number) for box, visitor in zip(boxes, visitors)]
 
     def _picture(self, visitor):
         jpeg, picture = self._pictures.get(visitor.number, (None, None))
@@ -3464,6 +3652,9 @@ class Overlay:
 
 
 # ------------------------------------------------------------------------------------------------------ window
+
+CLOSED = "closed"             # what the window says when the user has closed it
+KEY_REQUESTS = {"q": "quit", "f": "fullscreen"}
 
 
 class Screen:
@@ -3505,8 +3696,8 @@ class Screen:
         return self._x11.XGetSelectionOwner(self._display, name) != 0
 
     def map_again(self, title):
-        """Takes the windows of that name off the screen for a moment. Without a window manager Qt sometimes misses, on a
-        busy machine, that its window is on the screen, and then paints nothing in it for ever."""
+        """Takes the windows of that name off the screen for a moment. Without a window manager Qt sometimes misses, on
+        a busy machine, that its window is on the screen, and then paints nothing in it for ever."""
         ignore = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(lambda *_: 0)
         self._x11.XSetErrorHandler(ignore)  # a window that has just gone would end this process
         root = ctypes.c_ulong(self._x11.XDefaultRootWindow(self._display))
@@ -3543,7 +3734,8 @@ class Screen:
 
 
 class Window:
-    """The window on the desktop."""
+    """The window on the desktop. What the user did in it is returned when it shows something: keys as OpenCV gives
+    them, (x, y) of clicks and taps in the picture, CLOSED."""
     lasts = True
 
     def __init__(self, fullscreen=False):
@@ -3555,16 +3747,14 @@ class Window:
                                "opencv-python-headless, %s install --force-reinstall opencv-python; or --headless"
                                % (PIP, PIP))
         self._sized, self._visible, self.fullscreen = 0.0, False, False  # sized: for frames so much wider than high
-        self._shown = 0                         # frames since then
-        self.take_key = lambda key: False       # gets every key first: True if it was meant for something else
-        self.take_click = lambda x, y: None     # gets the place of a click or a tap in the picture shown
+        self._shown, self._clicks = 0, []       # frames since then; (x, y)
         cv2.setMouseCallback(TITLE, self._mouse)
         if fullscreen:
             self.toggle_fullscreen()
 
     def _mouse(self, event, x, y, flags, data):
         if event == cv2.EVENT_LBUTTONDOWN:
-            self.take_click(x, y)
+            self._clicks.append((x, y))
 
     def toggle_fullscreen(self):
         """Fills the screen, or no longer. Where no window manager does it, the window is made as large as that."""
@@ -3592,7 +3782,7 @@ class Window:
         return abs(self._sized - aspect) <= 0.02 * aspect
 
     def show(self, frame):
-        """Shows a frame; False once the user has quit by key or by closing the window."""
+        """Shows a frame; returns what the user did."""
         self.screen.check()
         if not self._sized_for(frame):  # at first, and when the camera's picture follows the waiting one
             screen, managed = self.screen.size(), self.screen.has_manager()
@@ -3611,13 +3801,11 @@ class Window:
         return self.poll()
 
     def poll(self):
-        """Lets the window live on without a new frame; False once the user has quit."""
+        """Lets the window live on without a new frame; returns what the user did."""
         self.screen.check()
         key = cv2.waitKeyEx(1)
-        key = -1 if key != -1 and self.take_key(key) else key & 0xFF
-        if key == ord("f"):
-            self.toggle_fullscreen()
-        return key not in (ord("q"), ord("Q"), KEY_ESCAPE) and not self._closed()
+        clicks, self._clicks = self._clicks, []
+        return clicks + [key] * (key != -1) + [CLOSED] * self._closed()
 
     def _closed(self):
         """imshow would open a closed window again. OpenCV says 0, raises, or, with GTK, always says -1."""
@@ -3640,19 +3828,19 @@ class NoWindow:
     lasts = False               # a demo shown in it ends after one round
 
     def show(self, frame):
-        return True
+        return []
 
     def poll(self):
-        return True
+        return []
 
     def close(self):
         pass
 
 
 
-
-KEY_ESCAPE = 27
-KEY_ENTER, KEY_BACKSPACE = (10, 13, 0xFF0D, 0xFF8D), (8, 0xFF08)
+KEY_ESCAPE, KEY_ENTER, KEY_BACKSPACE = (27, 0xFF1B), (10, 13, 0xFF0D, 0xFF8D), (8, 0xFF08)
+KEYS_OF_VENDORS = 0x1008      # the upper half of keys such as "Search", whose lower half is another key's
+NAME_SECONDS = 60.0           # without a key after which a name is not typed any more
 KEYSYM_ALPHABETS = {0: "latin-1", 1: "iso8859-2", 2: "iso8859-3", 3: "iso8859-4", 5: "iso8859-6", 6: "koi8-u",
                     7: "iso8859-7", 12: "iso8859-8", 13: "tis-620"}
 
@@ -3673,20 +3861,24 @@ class NameEntry:
     """A name that is typed in the window for a visitor. A word gets a capital, for not every window gives capitals."""
 
     def __init__(self):
-        self.visitor, self.text = None, ""      # whose name is typed, None if none is
+        self.visitor, self.text, self._until = None, "", -math.inf  # the number of whose name is typed, None: nobody's
 
-    def begin(self, visitor):
-        self.visitor, self.text = visitor, visitor.name
+    def begin(self, visitor, now):
+        self.visitor, self.text, self._until = visitor.number, visitor.name, now + NAME_SECONDS
 
-    def press(self, key):
-        """Takes a key; the visitor who has got a name with it, else None."""
-        visitor, code = self.visitor, key & 0xFFFF
-        if code in KEY_ENTER:
-            visitor.name, self.visitor = clean_name(self.text), None
-            return visitor
-        if code == KEY_ESCAPE:
+    def goes_on(self, now):
+        """Whether a name is typed: not any more, if whoever did has gone."""
+        if now >= self._until:
             self.visitor = None
-        elif code in KEY_BACKSPACE:
+        return self.visitor is not None
+
+    def press(self, key, now):
+        """Takes a key; the Request to name the visitor if it was the last one, else None."""
+        number, code, self._until = self.visitor, key & 0xFFFF, now + NAME_SECONDS
+        if code in KEY_ENTER or code in KEY_ESCAPE:
+            self.visitor = None
+            return Request("name", {"number": number, "name": self.text}) if code in KEY_ENTER else None
+        if code in KEY_BACKSPACE:
             self.text = self.text[:-1]
         else:
             letter, inside = key_letter(key), self.text[-1:].isalpha()
@@ -3694,31 +3886,71 @@ class NameEntry:
             self.text = (self.text + letter)[:MAX_NAME]
         return None
 
-    def line(self):
+    def line(self, now):
         """What the window says meanwhile, None if no name is typed."""
-        return self.visitor and "Name of visitor %d: %s_  (Enter: keep, Esc: don't)" % (self.visitor.number, self.text)
+        return "Name of visitor %d: %s_  (Enter: keep, Esc: don't)" % (
+            self.visitor, self.text) if self.goes_on(now) else None
 
 
-def visitor_to_name(door, now):
-    """Whom the key n means: the largest face, else who was seen last; None if nobody is at the door."""
-    faces = [(box_width(track.box), track.visitor.number, track.visitor) for track in door.tracks
-             if track.visitor and not track.visitor.ignored and now - track.seen < BOX_LOST]
-    there = sorted(door.at_door(now), key=lambda visitor: visitor.last_seen)
-    return max(faces)[2] if faces else there[-1] if there else None
+class Controls:
+    """What keys and clicks in the window mean: makes Requests of them, keeps the panel that is open and the name that
+    is typed. Times are those of the steady clock."""
+
+    def __init__(self):
+        self.panel, self.naming = Panel(), NameEntry()
+        self._places, self._meant = [], None    # see drawn(); the number of whom the key n means
+
+    def drawn(self, cards, marks, visitors):
+        """Takes what the window shows now: [(box, number)] of the cards, the Marks, the Visitors of the strip."""
+        faces = [(mark.box, mark.visitor) for mark in marks if mark.visitor is not None]
+        last = max(visitors, key=lambda visitor: visitor.last_seen, default=None)
+        self._places = cards + faces
+        self._meant = max(faces, key=lambda face: box_width(face[0]))[1] if faces else last and last.number
+
+    def requests(self, said, book, now):
+        """The Requests that follow from what Window.show() has returned."""
+        asked = [self._click(one, now) if isinstance(one, tuple) else self._key(one, book, now) for one in said]
+        return [request for request in asked if request]
+
+    def _click(self, place, now):
+        """Closes the panel, or opens one that says who is there."""
+        x, y = place
+        hit = [number for (top, right, bottom, left), number in self._places
+               if left <= x < right and top <= y < bottom]
+        if self.panel.is_open(now):
+            self.panel.close()
+        elif hit:
+            self.panel.open(now, hit[0])
+
+    def _key(self, key, book, now):
+        if key is CLOSED:
+            return Request("quit")
+        if self.naming.goes_on(now):
+            return self.naming.press(key, now)
+        code = key & 0xFFFF if key >> 16 != KEYS_OF_VENDORS else 0  # above it GTK has what else is pressed
+        letter = "q" if code in KEY_ESCAPE else chr(code).lower() if code < 128 else ""
+        if letter in KEY_REQUESTS:
+            return Request(KEY_REQUESTS[letter])
+        if letter == "h":
+            self.panel.toggle_keys(now)
+        visitor = book[self.panel.visitor if self.panel.is_open(now) else self._meant] if letter == "n" else None
+        if visitor:
+            self.panel.close()
+            self.naming.begin(visitor, now)
+        return None
 
 
 # ------------------------------------------------------------------------------------------------------ events
 
 
-def sentence(event):
+def sentence(event, name):
     """12:03:11 Maria returned (visit 3)"""
-    visitor = event.visitor
     clock = datetime.datetime.fromtimestamp(event.moment).strftime("%H:%M:%S")
-    who = visitor.name or "visitor %d" % visitor.number
+    who = name or "visitor %d" % event.visitor
     if event.kind == "new":
         return "%s %s is new" % (clock, who)
     if event.kind == "returned":
-        return "%s %s returned (visit %d)" % (clock, who, visitor.seen_count)
+        return "%s %s returned (visit %d)" % (clock, who, event.visit)
     if event.kind == "mistaken":
         return "%s it was not %s: somebody else was taken for that" % (clock, who)
     return "%s %s left after %s" % (clock, who, duration(round(event.seconds)))
@@ -3758,12 +3990,12 @@ class EventLog:
                     file.truncate(size)
                 raise
 
-    def write(self, event):
-        """Appends the event; what cannot be written is said once and written with a later event."""
+    def write(self, event, name):
+        """Appends the event, of a visitor of that name; what cannot be written is said once and written with a later
+        event."""
         seconds = "%d" % round(event.seconds) if event.kind == "left" else ""
-        visit = event.visitor.seen_count + (event.kind == "mistaken")  # the one that is taken back
-        self._waiting.append((iso_time(event.moment), event.kind, event.visitor.number,
-                              spreadsheet_text(event.visitor.name), visit, seconds))
+        self._waiting.append((iso_time(event.moment), event.kind, event.visitor, spreadsheet_text(name), event.visit,
+                              seconds))
         try:
             self._append(self._waiting)
         except OSError as error:
@@ -3794,16 +4026,16 @@ class VisitCommand:
         self._waiting, self._running = collections.deque(), []  # (variables, frame); (process, photo, until when)
         self._failed = self._dropped = self._no_photo = False
 
-    def start(self, event, frame):
-        """Has the command run for a visit; frame: what the photo is to show, or None."""
-        visitor, full = event.visitor, len(self._waiting) == self.WAITING
+    def start(self, event, name, frame):
+        """Has the command run for a visit of somebody of that name; frame: what the photo is to show, or None."""
+        full = len(self._waiting) == self.WAITING
         if full and not self._dropped:
             say("the command of --on-visit is too slow: %d are waiting, visits are left out" % self.WAITING)
         self._dropped = full or self._dropped and bool(self._waiting)
         if not full:
             self._waiting.append(({
-                "DOORCAM_EVENT": event.kind, "DOORCAM_VISITOR": visitor.number, "DOORCAM_NAME": visitor.name,
-                "DOORCAM_VISIT": visitor.seen_count,
+                "DOORCAM_EVENT": event.kind, "DOORCAM_VISITOR": event.visitor, "DOORCAM_NAME": name,
+                "DOORCAM_VISIT": event.visit,
                 "DOORCAM_SECONDS_AWAY": "" if event.seconds is None else int(event.seconds)}, frame))
         self.look_after()
 
@@ -3949,14 +4181,13 @@ class Mask:
         return cv2.bitwise_and(frame, frame, mask=self._fitted)
 
 
-def forget_unnamed(door, days, now):
-    """Removes who has no name, was not seen for so many days and is not there now; returns how many that were."""
-    there = set(door.visits) | {track.visitor.number for track in door.tracks if track.visitor}
-    old = [number for number, visitor in door.book.visitors.items()
+def forget_unnamed(book, there, days, now):
+    """Removes who has no name, was not seen for so many days and is not there now; returns how many that were. there:
+    the numbers of who is."""
+    old = [number for number, visitor in book.visitors.items()
            if not visitor.name and now - visitor.last_seen > 86400 * days and number not in there]
     for number in old:
-        door.book.forget(number)
-        door.met.pop(number, None)
+        book.forget(number)
     return len(old)
 
 
@@ -3977,8 +4208,9 @@ class Stop:
         self.asked = True
 
 
-class Watch:
-    """Everything that watching the door needs, put together from the options."""
+class House:
+    """All that watching the door needs, put together from the options: the book and its visits, the Door, recognition,
+    the file, the log, the window."""
 
     def __init__(self, options, stop):
         self.options, self.stop = options, stop
@@ -3993,12 +4225,10 @@ class Watch:
         self.mask = Mask(options.mask) if options.mask else None
         self.log = EventLog(options.log) if options.log else None
         self.command = VisitCommand(options.on_visit) if options.on_visit else None
-        self.naming = NameEntry()
         self.window = NoWindow() if options.headless else Window(options.fullscreen)
-        self.window.take_key, self.window.take_click = self.take_key, self.take_click
-        self.panel, self.drawn, self.in_strip, self.enlarged = Panel(), None, [], 1.0
-        self.stats, self.overlay, self.camera = Stats(), None if options.headless else Overlay(), None
-        self.introduced = self.broken_said = False
+        self.overlay = None if options.headless else Overlay()
+        self.controls, self.stats, self.camera = Controls(), Stats(), None
+        self.introduced, self.forgot_at = False, -math.inf
         self.begin(Book(DLIB if self.loading else metric))  # nobody's, as long as the file is being read
         self.recognizer = None if by_visitors else self.start_recognizer()
 
@@ -4011,12 +4241,11 @@ class Watch:
         return Recognizer(self.make_engine, self.stop, tries=len(CHILD_PAUSES) if self.sync else None)
 
     def begin(self, book):
-        """Starts with a book: the door's and nobody there."""
-        self.book = book
-        self.door = Door(book, self.options.tolerance, self.options.visit_gap)
+        """Starts with a book, and nobody there."""
+        self.book, book.tolerance, book.gap = book, self.options.tolerance, self.options.visit_gap
+        self.visits, self.anew = Visits(book), EncodeAnew(book)
+        self.door = Door(book, self.visits, self.mask, self.options.scale)
         self.saver = Saver(None if self.loading else self.path, book)
-        self.shown, self.shown_at, self.forgot_at = None, None, -math.inf
-        self.anew = EncodeAnew(book)
 
     def run(self):
         """Watches until the user quits or the source ends."""
@@ -4033,15 +4262,21 @@ class Watch:
             self.watch_the_door(self.at_speed(without_stills(frames, str(source), self.lose)))
         else:
             self.camera = LiveCamera(source, self.options.flip)
-            self.watch_the_door(live_frames(self.camera, lambda seconds: self.door.shift(seconds), self.lose))
-
-    def lose(self, moment):
-        """There has been no picture since `moment`."""
-        self.door.lose(moment)
+            self.watch_the_door(live_frames(self.camera, self.shift, self.lose))
 
     def at_speed(self, frames):
         """A recording in a window runs at its own speed, without one as fast as it can."""
         return paced(frames) if self.window.lasts else frames
+
+    def lose(self, moment):
+        """There has been no picture since `moment`."""
+        self.door.lose(moment)
+        self.visits.lose(moment)
+
+    def shift(self, seconds):
+        """The clock was set by so many seconds."""
+        self.door.shift(seconds)
+        self.visits.shift(seconds)
 
     def watch_the_door(self, frames):
         """The main loop: for each frame, find the faces, see who they are, draw, show, save when due.
@@ -4049,23 +4284,18 @@ class Watch:
         frames: (frame, time); without a new frame, (None, time). True if the user has quit.
         """
         for frame, now in frames:
-            self.introduce()
             self.take_book()
-            self.forget_when_due(now)
-            if self.command:
-                self.command.look_after()
-            if frame is not None and self.mask:
-                frame = self.mask.apply(frame)
+            self.look_after(now)
             events = self.find_faces(frame, now)
-            if frame is None:
-                goes_on = self.show_old_frame(now)
-            else:
+            if frame is not None:
                 self.stats.frame()
-                goes_on = self.show(frame, self.door.marks(now), self.door.at_door(now), self.notice())
-                self.shown, self.shown_at = frame, now
-            events += self.door.end_tracks(now) + self.door.end_visits(now)
+                said = self.show(now)
+            else:
+                said = self.show_again(now)
+            events += self.door.end_tracks(now)
+            events += self.visits.end(self.door.tracks, now)
             self.tell(events)
-            if self.stop.asked or not goes_on:
+            if self.stop.asked or not self.obey(said):
                 return True
             self.saver.save_when_due(urgent=bool(events))
         return False
@@ -4076,37 +4306,49 @@ class Watch:
         while self.loading and time.monotonic() < until:
             book = next(self.loading)
             if book is not None:
-                self.loading = None
+                self.loading, frame, moment = None, self.door.frame, self.door.moment
                 self.begin(book)
+                self.door.frame, self.door.moment = frame, moment
                 self.recognizer = self.recognizer or self.start_recognizer()
+
+    def look_after(self, now):
+        """What is due from time to time: says once which engine there is, and why this one, as soon as the recognition
+        process knows; starts and ends commands; removes visitors as --forget-after says, at first and once an hour."""
+        if not self.introduced and self.recognizer and self.recognizer.description:
+            self.introduced = True
+            put_line("engine: " + printable(self.recognizer.description + self.why))
+        if self.command:
+            self.command.look_after()
+        days = self.options.forget_after
+        if days and not self.loading and not 0 <= now - self.forgot_at < FORGET_PERIOD:
+            self.forgot_at = now
+            there = set(self.visits.going()) | {track.visitor for track in self.door.tracks}
+            count = forget_unnamed(self.book, there, days, now)
+            if count:
+                put_line("%d without a name, not seen for %g days: forgotten" % (count, days))
 
     def find_faces(self, frame, now):
         """Follows the faces into this frame (None: no new one came), takes what a look has found, asks for the next
         look that is due. An answer counts for the moment of its look, whenever it comes."""
+        picture = None if frame is None else self.door.take(frame, now)
         if self.loading:
             return []
         while self.anew.goes_on() and not self.stop.asked:  # first everybody must be known to this engine
             self.anew.step(self.recognizer, self.sync)
             if not self.sync:
                 return []
-        if frame is None:
-            return self.take_answer()
-        scale = self.options.scale or default_scale(frame)
-        scale *= frame.shape[1] / min(float(frame.shape[1]), LOOK_WIDTH)
-        frame = at_most(frame, LOOK_WIDTH)
-        self.door.follow(small_grey(frame, scale), scale, now)
         events = self.take_answer()
-        look = self.door.next_look(frame, scale, now) if self.sync or self.recognizer.idle() else None
-        if look:
-            self.recognizer.offer(look)
-        return events + (self.take_answer(wait=True) if self.sync else [])
+        if picture:
+            look = self.door.next_look(*picture, now=now) if self.sync or self.recognizer.idle() else None
+            if look:
+                self.recognizer.offer(look)
+            events += self.take_answer(wait=True) if self.sync else []
+        return events
 
     def take_answer(self, wait=False):
         """The Events that follow from what the recognition process has found."""
         answer = self.recognizer.answer(wait)
-        if not answer or self.door.looked_at is None:
-            return []
-        return self.door.recognize(answer[0], answer[1], self.door.looked_at)
+        return self.door.recognize(*answer) if answer else []
 
     def notice(self):
         """What the window says besides what it shows, None for nothing."""
@@ -4115,100 +4357,68 @@ class Watch:
             return down or self.anew.notice()
         return "Reading the known faces" if time.monotonic() - self.loading_since > 1.0 else None
 
-    def show(self, frame, marks, visitors, notice=None):
-        """Draws on the frame, reduced to the size in which it is shown, and shows it; False once the user has quit.
-
-        marks: their boxes are those of the frame as it was looked at.
-        """
+    def show(self, now, lost=False, notice=None):
+        """Draws on the newest frame, reduced to the size in which it is shown, and shows it; returns what the user did.
+        lost: where the faces are is not known any more; notice: said instead of the usual."""
         if isinstance(self.window, NoWindow):
-            return True
-        looked_at, now = min(frame.shape[1], LOOK_WIDTH), time.monotonic()
+            return []
+        frame, steady = self.door.frame, time.monotonic()
+        marks, visitors = [] if lost else self.door.marks(now), self.visits.at_door(now)
+        if frame is None:
+            frame = np.zeros((CAPTURE_HEIGHT, CAPTURE_WIDTH, 3), np.uint8)
+        looked_at = min(frame.shape[1], LOOK_WIDTH)
         frame = at_most(frame, frame.shape[1] * self.window.factor(frame))
-        self.enlarged = frame.shape[1] / float(looked_at)
-        marks = [(whole_box(scale_box(box, self.enlarged)), label, color) for box, label, color in marks]
-        self.drawn, self.in_strip = self.overlay.draw(frame, marks, visitors, self.naming.line() or notice), visitors
-        if self.panel.visitor and self.book.visitors.get(self.panel.visitor.number) is not self.panel.visitor:
-            self.panel.close()  # joined with another meanwhile, or forgotten
-        self.panel.draw(self.drawn, now)
-        return self.window.show(self.drawn)
+        larger = frame.shape[1] / float(looked_at)
+        marks = [mark._replace(box=whole_box(scale_box(mark.box, larger))) for mark in marks]
+        lines = (notice or self.notice(), self.controls.naming.line(steady))
+        picture, cards = self.overlay.draw(frame, marks, visitors, [line for line in lines if line])
+        self.controls.drawn(cards, marks, visitors)
+        self.controls.panel.draw(picture, self.book, steady)
+        return self.window.show(picture)
 
-    def take_click(self, x, y):
-        """A click or a tap in the picture: closes the panel, or opens one that says who is there."""
-        now = time.monotonic()
-        if self.panel.is_open(now):
-            self.panel.close()
-        elif self.drawn is not None:
-            faces = [(scale_box(track.box, self.enlarged), track.visitor) for track in self.door.tracks
-                     if track.visitor and not track.visitor.ignored and self.shown_at - track.seen < BOX_LOST]
-            visitor = visitor_at(self.drawn, faces, self.in_strip, x, y)
-            if visitor:
-                self.panel.open(now, visitor)
-
-    def take_key(self, key):
-        """Keys that are typed for a name, and the n that begins one; False for a key of the window's."""
-        if self.naming.visitor is not None:
-            named = self.naming.press(key)
-            if named and self.book.visitors.get(named.number) is named:  # it may have been joined with another
-                self.book.changed.add(named.number)
-                put_line(printable("visitor %d is now %s" % (named.number, named.name or "without a name")))
-            return True
-        if key & 0xFFFF == ord("h"):
-            self.panel.open(time.monotonic())
-            return True
-        asked = key & 0xFFFF == ord("n") and self.shown_at is not None
-        clicked = self.panel.visitor if self.panel.is_open(time.monotonic()) else None
-        visitor = clicked or visitor_to_name(self.door, self.shown_at) if asked else None
-        if visitor:
-            self.panel.close()
-            self.naming.begin(visitor)
-        return visitor is not None
-
-    def show_old_frame(self, now):
-        """No new frame came: the window lives on, and says so after a while; False once the user has quit."""
+    def show_again(self, now):
+        """No new frame came: the window lives on, and says so after a while; returns what the user did."""
         if self.camera is None:
             return self.window.poll()
         silent = self.camera.silent()
+        if self.door.frame is not None and silent < REDRAW_AFTER:
+            return self.window.poll()
         lost = silent > CAMERA_LOST
         notice = "No picture since " + duration(silent) if lost else self.notice()
-        if self.shown is None:
-            nothing = np.zeros((CAPTURE_HEIGHT, CAPTURE_WIDTH, 3), np.uint8)
-            return self.show(nothing, [], [], notice or "Waiting for the picture of " + str(self.camera.source))
-        if silent < REDRAW_AFTER:
-            return self.window.poll()
-        return self.show(self.shown, [] if lost else self.door.marks(now), self.door.at_door(now), notice)
+        if self.door.frame is None:
+            notice = notice or "Waiting for the picture of " + str(self.camera.source)
+        return self.show(now, lost, notice)
+
+    def obey(self, said):
+        """Does what keys and clicks ask for; False if that is to quit."""
+        for request in self.controls.requests(said, self.book, time.monotonic()):
+            if request.command == "quit":
+                return False
+            if request.command == "fullscreen":
+                self.window.toggle_fullscreen()
+                continue
+            try:
+                put_line(printable(obey(self.book, request)))
+            except DoorcamError as error:
+                say(error)
+        return True
 
     def tell(self, events):
         """Writes down what happened and says it, but for visitors to be ignored."""
         for event in events:
-            if not event.visitor.ignored:
-                put_line(printable(sentence(event)))
+            visitor = self.book[event.visitor]
+            if visitor and not visitor.ignored:
+                put_line(printable(sentence(event, visitor.name)))
                 if self.log:
-                    self.log.write(event)
+                    self.log.write(event, visitor.name)
                 if self.command and event.kind in ("new", "returned"):
-                    self.command.start(event, self.shown)
-        if self.door.broken_encodings and not self.broken_said:
-            self.broken_said = True
-            say("the engine gives encodings that are no numbers (known of some builds on the Jetson Nano): they are "
-                "left out")
-
-    def forget_when_due(self, now):
-        """Removes visitors as --forget-after says: at the start and once an hour."""
-        days = self.options.forget_after
-        if days and not 0 <= now - self.forgot_at < FORGET_PERIOD:
-            self.forgot_at = now
-            count = forget_unnamed(self.door, days, now)
-            if count:
-                put_line("%d without a name, not seen for %g days: forgotten" % (count, days))
-
-    def introduce(self):
-        """Says once which engine there is, and why this one, as soon as the recognition process knows."""
-        if not self.introduced and self.recognizer and self.recognizer.description:
-            self.introduced = True
-            put_line("engine: " + printable(self.recognizer.description + self.why))
+                    self.command.start(event, visitor.name, self.door.frame)
 
     def finish_visits(self):
         """Ends what goes on, and saves."""
-        self.tell(self.door.finish(self.shown_at if self.shown_at is not None else time.time()))
+        now = self.door.moment if self.door.moment is not None else time.time()
+        events = self.door.end_tracks(now, True)
+        self.tell(events + self.visits.end([], now, True))
         self.saver.close()
 
     def close(self):
@@ -4308,17 +4518,17 @@ def watch(options):
     with contextlib.ExitStack() as stack:
         if path:
             stack.enter_context(lock_known_faces(path))
-        door = Watch(options, stop)
+        house = House(options, stop)
         try:
             try:
-                door.run()
+                house.run()
             finally:
-                door.finish_visits()
+                house.finish_visits()
         finally:
-            released = door.close()
+            released = house.close()
             if options.stats:
-                print(json.dumps(door.stats.report(door.recognizer.answers if door.recognizer else 0,
-                                                   len(door.book))), flush=True)
+                print(json.dumps(house.stats.report(house.recognizer.answers if house.recognizer else 0,
+                                                    len(house.book))), flush=True)
         if not released:
             os._exit(0)  # a thread that hangs in a camera's driver would hold up the interpreter's own end
     return 0
@@ -4344,23 +4554,24 @@ def read_book(options):
     return Book(metric_of_book(visitors), visitors, numbers_given)
 
 
-def change_book(options, change):
-    """Reads the book, has it changed, and saves it; returns what change(book) returned."""
+def change_book(options):
+    """Has a Request obeyed in the book that lies in the file."""
     path = options.faces or DEFAULT_FACES
+    arguments = {name: getattr(options, name) for name in ("number", "name", "into", "force") if hasattr(options, name)}
     with lock_known_faces(path):
         book = read_book(options)
-        result = change(book)
+        book.gap = options.visit_gap
+        said = obey(book, Request(options.command, arguments))
         try:
             save_known_faces(path, book.snapshot())
         except OSError as error:
             raise DoorcamError("%s cannot be saved (%s): nothing was changed" % (path, why(error)))
-    return result
-
-
-def find_visitor(book, number):
-    if number not in book.visitors:
-        raise DoorcamError("there is no visitor %d: doorcam.py list shows the numbers" % number)
-    return book.visitors[number]
+    put_line(printable(said))
+    copies = glob.glob(glob.escape(os.path.realpath(path)) + ".damaged-*") if options.command == "forget" else []
+    if copies:
+        say("copies of the file that were set aside may still hold visitor %d: delete %s"
+            % (options.number, ", ".join(sorted(copies))))
+    return 0
 
 
 def list_visitors(options):
@@ -4404,57 +4615,6 @@ def cells_wide(text):
     """How many cells of a terminal a text takes: Chinese letters take two, accents of their own none."""
     return sum(0 if unicodedata.category(char) in ("Mn", "Me", "Cf") else
                2 if unicodedata.east_asian_width(char) in ("W", "F") else 1 for char in text)
-
-
-def name_visitor(options):
-    """Gives a visitor a name; an empty one takes it away."""
-    def change(book):
-        visitor = find_visitor(book, options.number)
-        visitor.name = clean_name(options.name)
-        book.changed.add(visitor.number)
-        return visitor
-    visitor = change_book(options, change)
-    put_line(printable("visitor %d is now %s" % (visitor.number, visitor.name or "without a name")))
-    return 0
-
-
-def merge_visitors(options):
-    """Two entries are one person."""
-    def change(book):
-        gone, stays = find_visitor(book, options.number), find_visitor(book, options.into)
-        if gone is stays:
-            raise DoorcamError("visitor %d cannot be merged into itself: name two numbers" % gone.number)
-        if gone.name and stays.name and gone.name != stays.name and not options.force:
-            raise DoorcamError("visitors %d and %d have different names (%s, %s): --force merges them all the same"
-                               % (gone.number, stays.number, gone.name, stays.name))
-        return book.merge(gone.number, stays.number)
-    stays = change_book(options, change)
-    put_line("visitor %d is now part of visitor %d, %d visits" % (options.number, stays.number, stays.seen_count))
-    return 0
-
-
-def forget_visitor(options):
-    """Removes a visitor."""
-    def change(book):
-        return book.forget(find_visitor(book, options.number).number)
-    change_book(options, change)
-    put_line("visitor %d is forgotten" % options.number)
-    copies = glob.glob(glob.escape(os.path.realpath(options.faces or DEFAULT_FACES)) + ".damaged-*")
-    if copies:
-        say("copies of the file that were set aside may still hold visitor %d: delete %s"
-            % (options.number, ", ".join(sorted(copies))))
-    return 0
-
-
-def ignore_visitor(options):
-    """A visitor is still known, but no longer shown, logged or announced; the picture is removed."""
-    def change(book):
-        visitor = find_visitor(book, options.number)
-        visitor.ignored, visitor.jpeg, visitor.quality = True, None, 0.0
-        book.changed.add(visitor.number)
-    change_book(options, change)
-    put_line("visitor %d is ignored from now on" % options.number)
-    return 0
 
 
 # ------------------------------------------------------------------------------------------------------ report
@@ -4710,13 +4870,15 @@ def make_parser():
     add("--stats", action="store_true", help="print a line of figures (JSON) at the end")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="doorcam.py", help=argparse.SUPPRESS)
     number = number_option(int, 1, 2 ** 31 - 1, "number of a visitor")
-    for name, run, arguments in (("list", list_visitors, ()), ("name", name_visitor, ("number", "name")),
-                                 ("merge", merge_visitors, ("number", "into")), ("forget", forget_visitor, ("number",)),
-                                 ("ignore", ignore_visitor, ("number",)), ("report", report_visitors, ())):
-        command = commands.add_parser(name, parents=[faces], help=run.__doc__.split(".")[0], description=run.__doc__)
-        for argument in arguments:
-            command.add_argument(argument, metavar=argument.upper(), type=clean_text if argument == "name" else number)
+    for name, does in [("list", list_visitors)] + list(REQUESTS.items()) + [("report", report_visitors)]:
+        command = commands.add_parser(name, parents=[faces], help=does.__doc__.split(".")[0], description=does.__doc__)
+        command.set_defaults(run=change_book if name in REQUESTS else does)
+        if name in REQUESTS:
+            command.add_argument("number", metavar="NUMBER", type=number)
+        if name == "name":
+            command.add_argument("name", metavar="NAME", type=clean_text)
         if name == "merge":
+            command.add_argument("into", metavar="INTO", type=number)
             command.add_argument("--force", action="store_true", help="also when they have different names")
         if name == "list":
             command.add_argument("--json", action="store_true", help="for programs")
@@ -4725,7 +4887,6 @@ def make_parser():
                                  help="(default: visitors.html)")
             command.add_argument("--log", metavar="FILE.csv", type=path_option, default=argparse.SUPPRESS,
                                  help="with the visits that --log has written there")
-        command.set_defaults(run=run)
     return parser
 
 

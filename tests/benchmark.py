@@ -198,7 +198,7 @@ def see_clip(clip, finder):
     """What "original" or an engine finds, for each frame of a clip; an engine's Faces by the kind of look."""
     seen, boxes = [], []
     for frame in map(from_jpeg, clip["frames"]):
-        look = doorcam.Look(frame, 0.0, doorcam.default_scale(frame), True, [])
+        look = doorcam.Look(frame, doorcam.default_scale(frame), True, [])
         if finder == "original":
             seen.append(original_faces(frame, look.scale))
             continue
@@ -266,23 +266,6 @@ def load_clips(visits, options):
 
 
 # ------------------------------------------------------------------------------------------------- recognition
-
-
-class WatchedBook(doorcam.Book):
-    """A book that remembers which entries were joined."""
-
-    def __init__(self, metric):
-        super().__init__(metric)
-        self.joined = {}            # number: number of the entry that it is part of now
-
-    def merge(self, number, into):
-        self.joined[number] = into
-        return super().merge(number, into)
-
-    def now(self, number):
-        while number in self.joined:
-            number = self.joined[number]
-        return number
 
 
 class InOneProcess:
@@ -367,14 +350,14 @@ class Visit:
                 + ["missed"] * (not self.labels))
 
 
-class Replay(doorcam.Watch):
+class Replay(doorcam.House):
     """doorcam's own loop on a stream of visits, with a scripted clock; it notes what the program says."""
 
     def __init__(self, recognizer, engine):
         with unittest.mock.patch.object(doorcam, "Recognizer", lambda *_, **__: recognizer):
             super().__init__(watch_options(engine), types.SimpleNamespace(asked=False))
-        self.begin(WatchedBook(self.book.metric))
-        self.owners, self.visits = {}, []       # number: person
+        self.begin(doorcam.Book(self.book.metric))
+        self.owners, self.stays = {}, []        # number: person; the Visits of the stream
 
     def stream(self, clips):
         """(frame, time) of all visits, one after the other."""
@@ -382,7 +365,7 @@ class Replay(doorcam.Watch):
         for person, path, clip in clips:
             empty = [from_jpeg(jpeg) for jpeg in clip["empty"]]
             before, after = (int(seconds / clip["step"]) for seconds in (LEAD_SECONDS, EMPTY_SECONDS))
-            self.visits.append(Visit(person, path, now + before * clip["step"], person in been))
+            self.stays.append(Visit(person, path, now + before * clip["step"], person in been))
             been.add(person)
             for index in range(-before, len(clip["frames"]) + after):
                 seen = 0 <= index < len(clip["frames"])
@@ -394,35 +377,35 @@ class Replay(doorcam.Watch):
     def tell(self, events):
         """Instead of saying what happened, notes it."""
         for event in events:
-            number = event.visitor.number
+            number = event.visitor
             if event.kind == "new":
-                self.owners[number] = self.visits[-1].person
-                self.visits[-1].new = True
+                self.owners[number] = self.stays[-1].person
+                self.stays[-1].new = True
             if event.kind != "left":
-                self.visits[-1].label(number, self.owners[self.book.now(number)], self.now)
+                self.stays[-1].label(number, self.owners[self.book[number].number], self.now)
 
     def find_faces(self, frame, now):
         self.now = now
         return super().find_faces(frame, now)
 
-    def show(self, frame, marks, visitors, notice=None):
+    def show(self, now, lost=False, notice=None):
         """Instead of drawing, notes who the largest face in view is said to be."""
         in_view = [track for track in self.door.tracks if self.now - track.seen < doorcam.BOX_LOST]
         if in_view:
-            visitor = max(in_view, key=lambda track: doorcam.box_width(track.box)).visitor
-            visit = self.visits[-1]
-            visit.labels = [self.book.now(number) for number in visit.labels]
-            if visitor is not None and visitor.number in self.owners:
-                visit.label(visitor.number, self.owners[visitor.number], self.now)
-        return True
+            number = max(in_view, key=lambda track: doorcam.box_width(track.box)).visitor
+            visit = self.stays[-1]
+            visit.labels = [self.book[number].number for number in visit.labels]
+            if number in self.owners:
+                visit.label(number, self.owners[number], self.now)
+        return []
 
 
 def replay_doorcam(clips, engine, exact):
     replay = Replay(ExactRecognizer(engine) if exact else CachedRecognizer(engine), engine)
     replay.watch_the_door(replay.stream(clips))
-    replay.tell(replay.door.finish(replay.now))
+    replay.finish_visits()
     joined = sum(replay.owners[number] != replay.owners[into] for number, into in replay.book.joined.items())
-    return dict(figures(replay.visits, len(replay.book)), **{"entries of two people joined": joined}), replay.visits
+    return dict(figures(replay.stays, len(replay.book)), **{"entries of two people joined": joined}), replay.stays
 
 
 def replay_original(clips):
@@ -522,21 +505,21 @@ def load_visits(path, name, people, each, order):
 
 def live_through(stream, metric):
     """{row: value} of visits one after the other at a Door."""
-    story = Story(WatchedBook(metric))
+    story = Story(doorcam.Book(metric))
     owners, met, wrong, missed, taken_back = {}, set(), 0, 0, 0
     for person, sightings in stream:
         told, before = len(story.told), dict(owners)
         for look in range(LOOKS):
             story.look([face(sightings[look % len(sightings)])], story.now + STEP)
         story.nobody(doorcam.VISIT_GAP + 1)
-        kinds = [(event.kind, event.visitor.number) for event in story.told[told:]]
+        kinds = [(event.kind, event.visitor) for event in story.told[told:]]
         owners.update({number: person for kind, number in kinds if kind == "new"})
         taken_back += sum(kind == "mistaken" for kind, _ in kinds)
         greeted = [number for kind, number in kinds if kind == "returned" and ("mistaken", number) not in kinds]
         wrong += any(before.get(number) != person for number in greeted)
         missed += person in met and not greeted
         met.add(person)
-    mixed = sum(owners[number] != owners[story.book.now(number)] for number in story.book.joined)
+    mixed = sum(owners[number] != owners[story.book[number].number] for number in story.book.joined)
     return {"visits greeted as somebody else, %": 100.0 * wrong / len(stream),
             "returns not greeted as known, %": 100.0 * missed / max(1, len(stream) - len(met)),
             "names taken back, %": 100.0 * taken_back / len(stream),
@@ -596,14 +579,14 @@ def walks(history, face, now):
 def delayed_boxes(frames, latency):
     """(time, doorcam's marks, boxes that HOG finds) of each frame; a look is answered `latency` seconds later."""
     import face_recognition
-    engine, door, look = doorcam.DlibEngine(), doorcam.Door(doorcam.Book(doorcam.DLIB)), None
+    engine, door, look = doorcam.DlibEngine(), Story().door, None
     for frame, now in frames:
         scale = doorcam.default_scale(frame)
         door.follow(doorcam.small_grey(frame, scale), scale, now)
         if look is None:
             look = door.next_look(frame, scale, now)
-        elif now - look.moment >= latency:
-            door.recognize(look, engine.faces(look), now)
+        elif now - door.looked_at >= latency:
+            door.recognize(look, engine.faces(look))
             look = None
         rgb = cv2.cvtColor(doorcam.shrink(frame, scale), cv2.COLOR_BGR2RGB)
         found = face_recognition.face_locations(rgb)
@@ -987,7 +970,7 @@ def print_compared(columns):
 def time_looks(name, jpegs):
     """{row: ms, or how many a second} for each kind of look of an engine, or of the original."""
     frames = [from_jpeg(jpeg) for jpeg in jpegs]
-    looks = [doorcam.Look(frame, 0.0, doorcam.default_scale(frame), True, []) for frame in frames]
+    looks = [doorcam.Look(frame, doorcam.default_scale(frame), True, []) for frame in frames]
     if name == "original":
         cv2.setNumThreads(1)
         seconds = {"whole, encoded": median_seconds(lambda look: original_faces(look.frame, look.scale), looks)}
@@ -1075,7 +1058,7 @@ def found_share(name, scene, face_width):
             motion.look(grey_with_bodies(scene, there), float(moment))
         frame, (box,) = scene.frame(people)
         moved = motion.box(scene.width, scene.height)  # None, where somebody is too small
-        faces = engine.faces(doorcam.Look(frame, 0.0, doorcam.default_scale(frame), True, [], True,
+        faces = engine.faces(doorcam.Look(frame, doorcam.default_scale(frame), True, [], True,
                                           moved and doorcam.whole_box(moved)))
         found.append(any(doorcam.overlap(face.box, box) > 0.3 for face in faces))
     return np.mean(found)
@@ -1099,7 +1082,7 @@ def book_of_many(name):
         encodings = []
         for _ in range(doorcam.ENROL_SIGHTINGS):
             frame, (box,) = scene.frame([(number, scene.width / 2, scene.height / 2, portrait_size(ENROLLED_WIDTH))])
-            look = doorcam.Look(frame, 0.0, doorcam.default_scale(frame), False, [(doorcam.whole_box(box), True)])
+            look = doorcam.Look(frame, doorcam.default_scale(frame), False, [(doorcam.whole_box(box), True)])
             encodings.append(engine.faces(look)[0].encoding)
         book.register_new_face(doorcam.mean_encoding(encodings), 0.0)
     while len(book) < BOOK_SIZE:
@@ -1109,7 +1092,7 @@ def book_of_many(name):
 
 def becomes_known(name, book, scene, number, face_width):
     """Whether the door takes a portrait that sways a little for the right visitor, and nothing for another."""
-    engine, door, size = engine_named(name)[0], doorcam.Door(copy.deepcopy(book)), portrait_size(face_width)
+    engine, door, size = engine_named(name)[0], Story(copy.deepcopy(book)).door, portrait_size(face_width)
     low, high = 0.6 * size + 1, (scene.width - 0.6 * size - 1, scene.height - 0.6 * size - 1)
     place = scene.rng.uniform(low, high)
     for index in range(KNOWN_FRAMES):
@@ -1119,8 +1102,8 @@ def becomes_known(name, book, scene, number, face_width):
         door.follow(grey_with_bodies(scene, [(number, x, y, size)]), scale, now)
         look = door.next_look(frame, scale, now)
         if look:
-            door.recognize(look, engine.faces(look), now)
-        said = {track.visitor.number for track in door.tracks if track.visitor}
+            door.recognize(look, engine.faces(look))
+        said = {track.visitor for track in door.tracks if track.visitor}
         if said:
             return said == {number + 1}
     return False

@@ -56,22 +56,30 @@ class Story:
     now: the time of the newest look, s; events: [(kind, number of the visitor)]; told: the Events themselves.
     """
 
-    def __init__(self, book=None, now=START, metric=doorcam.DLIB, **options):
+    def __init__(self, book=None, now=START, metric=doorcam.DLIB, tolerance=None, gap=doorcam.VISIT_GAP):
         self.book = doorcam.Book(metric) if book is None else book
-        self.door = doorcam.Door(self.book, **options)
+        self.book.tolerance, self.book.gap = tolerance, gap
+        self.visits = doorcam.Visits(self.book)
+        self.door = doorcam.Door(self.book, self.visits)
         self.now, self.told = now, []
 
     @property
     def events(self):
-        return [(event.kind, event.visitor.number) for event in self.told]
+        return [(event.kind, event.visitor) for event in self.told]
 
     def look(self, faces, now):
         """One turn of the main loop at `now` with these faces in the picture."""
         self.now = now
-        new = self.door.recognize(doorcam.Look(None, now, 1.0, True, []), list(faces), now)
-        new += self.door.end_tracks(now) + self.door.end_visits(now)
+        self.door.looked_at = now
+        new = self.door.recognize(doorcam.Look(None, 1.0, True, []), list(faces))
+        new += self.end(now)
         self.told += new
         return new
+
+    def end(self, now, all_of_them=False):
+        """Ends the tracks and visits that are over at `now`; the Events that follow."""
+        new = self.door.end_tracks(now, all_of_them)
+        return new + self.visits.end(self.door.tracks, now, all_of_them)
 
     def show(self, *faces, **options):
         """The faces in the picture for `seconds` or `looks`, the first look one STEP from now."""
@@ -100,18 +108,24 @@ class Story:
         """Somebody sets the clock: the loop notices and tells the door."""
         self.now += seconds
         self.door.shift(seconds)
+        self.visits.shift(seconds)
+
+    def lose(self, moment):
+        """There has been no picture since `moment`: the loop notices and tells the door."""
+        self.door.lose(moment)
+        self.visits.lose(moment)
 
     def finish(self):
-        new = self.door.finish(self.now)
+        new = self.end(self.now, True)
         self.told += new
         return new
 
     def visitors(self):
         """The numbers of the visitors whose faces are in the picture now."""
-        return [track.visitor.number for track in self.door.tracks if track.visitor and not track.missed]
+        return [track.visitor for track in self.door.tracks if track.visitor and not track.missed]
 
     def labels(self):
-        return [label for _, label, _ in self.door.marks(self.now)]
+        return [mark.label for mark in self.door.marks(self.now)]
 
 
 def written_and_read(book):

@@ -32,7 +32,7 @@ def make_visitor(engines, number, picture, first_seen, visits):
     --engine auto takes the last one where all are there."""
     visitor = None
     for engine, metric in engines:
-        faces = engine.faces(doorcam.Look(picture, 0.0, 1.0, True, []))
+        faces = engine.faces(doorcam.Look(picture, 1.0, True, []))
         face = max(faces, key=lambda face: doorcam.box_width(face.box))
         if visitor is None:
             visitor = doorcam.Visitor(number, [face.encoding], first_seen.timestamp(),

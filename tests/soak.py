@@ -37,7 +37,8 @@ class Month:
         self.pictures = [cv2.imdecode(np.frombuffer(doorcam.to_jpeg(self._picture(number)), np.uint8),
                                       cv2.IMREAD_COLOR) for number in range(8)]
         self.book, self.log = doorcam.load_known_faces(PATH, doorcam.DLIB), doorcam.EventLog(LOG)
-        self.door, self.saver = doorcam.Door(self.book), doorcam.Saver(PATH, self.book)
+        self.visits, self.saver = doorcam.Visits(self.book), doorcam.Saver(PATH, self.book)
+        self.door = doorcam.Door(self.book, self.visits)
         self.now, self.events, self.saves = helpers.START, dict.fromkeys(("new", "returned", "left", "mistaken"), 0), 0
 
     def _picture(self, number):
@@ -61,11 +62,9 @@ class Month:
         return self.faces[person] + self.noise.normal(0, SCATTER / np.sqrt(128), 128)
 
     def look(self, faces):
-        events = self.door.recognize(doorcam.Look(None, self.now, 1.0, True, []), faces, self.now)
-        events += self.door.end_tracks(self.now) + self.door.end_visits(self.now)
-        for event in events:
-            self.events[event.kind] += 1
-            self.log.write(event)
+        self.door.looked_at = self.now
+        events = self.door.recognize(doorcam.Look(None, 1.0, True, []), faces) + self.end()
+        self.tell(events)
         before = self.saver._thread
         self.saver.save_when_due(urgent=bool(events) and self.chance.random() < 0.02)  # a month's saves in minutes
         self.saves += self.saver._thread is not before and self.saver._thread is not None
@@ -75,10 +74,17 @@ class Month:
         self.look([])
 
     def finish(self):
-        for event in self.door.finish(self.now):
-            self.events[event.kind] += 1
-            self.log.write(event)
+        self.tell(self.end(True))
         self.saver.close()
+
+    def end(self, all_of_them=False):
+        events = self.door.end_tracks(self.now, all_of_them)
+        return events + self.visits.end(self.door.tracks, self.now, all_of_them)
+
+    def tell(self, events):
+        for event in events:
+            self.events[event.kind] += 1
+            self.log.write(event, self.book[event.visitor].name)
 
 
 def figures(month):
@@ -86,7 +92,8 @@ def figures(month):
     with open("/proc/self/status") as file:
         memory = int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1)) / 1024.0
     return {"memory_mb": round(memory, 1), "handles": len(os.listdir("/proc/self/fd")),
-            "threads": threading.active_count(), "visitors": len(month.book), "visits_going_on": len(month.door.visits),
+            "threads": threading.active_count(), "visitors": len(month.book),
+            "visits_going_on": len(month.visits.going()),
             "tracks": len(month.door.tracks),
             "file_kb": os.path.getsize(PATH) // 1024 if os.path.exists(PATH) else 0}
 

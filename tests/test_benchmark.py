@@ -62,7 +62,7 @@ def test_a_replay_answers_as_the_look_asks():
     recognizer = benchmark.CachedRecognizer("opencv")
 
     def answer(**asked):
-        recognizer.offer(doorcam.Look(None, 0.0, 1.0, asked.get("whole", False), asked.get("regions", []),
+        recognizer.offer(doorcam.Look(None, 1.0, asked.get("whole", False), asked.get("regions", []),
                                       asked.get("far", False)))
         return recognizer.answer()[1]
     recognizer.at({"opencv": [{"whole": [whole], "near": [near], "far": [far]}]}, 0)

@@ -681,7 +681,7 @@ def test_a_camera_that_changes_its_size_takes_its_boxes_along(before, after):
         scale = doorcam.default_scale(frame)
         story.now += 0.1
         story.door.follow(doorcam.small_grey(frame, scale), scale, story.now)
-    (box, _, _), = story.door.marks(story.now)
+    (box, _, _, _), = story.door.marks(story.now)
     enlarged = after[1] / float(before[1])
     assert (box[1] + box[3]) / 2.0 == pytest.approx(after[1] / 2, abs=2)
     assert doorcam.box_width(box) == pytest.approx(100 * enlarged, abs=3)

@@ -197,7 +197,7 @@ def test_ignored_visitors_have_no_picture_and_never_get_one_again(folder, story)
     story.nobody(400)
     story.show(face(person(1)))
     assert visitor.seen_count == 2 and visitor.jpeg is None
-    assert story.door.at_door(story.now) == [] and story.labels() == []
+    assert story.visits.at_door(story.now) == [] and story.labels() == []
     other = story.book.register_new_face(person(2), story.now, b"jpeg", 0.9)
     assert story.book.merge(other.number, 1).jpeg is None
 
@@ -222,16 +222,15 @@ def test_while_somebody_writes_the_file_a_change_is_refused(folder, command):
 
 
 def event(kind="returned", name="", seconds=3600.0, moment=START, number=3, visit=3):
-    visitor = doorcam.Visitor(number, [person(1).astype(np.float32)], moment, "dlib")
-    visitor.name, visitor.seen_count = name, visit
-    return doorcam.Event(kind, moment, visitor, seconds)
+    """(Event, name), as what tells of it takes them."""
+    return doorcam.Event(kind, moment, number, visit, seconds), name
 
 
 def test_the_lines_on_the_terminal():
     clock = datetime.datetime.fromtimestamp(START).strftime("%H:%M:%S")
-    assert doorcam.sentence(event(name="Maria")) == clock + " Maria returned (visit 3)"
-    assert doorcam.sentence(event("new", seconds=None)) == clock + " visitor 3 is new"
-    assert doorcam.sentence(event("left", "李明", 185.2)) == clock + " 李明 left after 3m 05s"
+    assert doorcam.sentence(*event(name="Maria")) == clock + " Maria returned (visit 3)"
+    assert doorcam.sentence(*event("new", seconds=None)) == clock + " visitor 3 is new"
+    assert doorcam.sentence(*event("left", "李明", 185.2)) == clock + " 李明 left after 3m 05s"
 
 
 def log_rows(path):
@@ -241,12 +240,12 @@ def log_rows(path):
 
 def test_a_log_goes_on_after_a_restart_and_after_an_editor(tmp_path):
     path = tmp_path / "visits.csv"
-    doorcam.EventLog(str(path)).write(event())
+    doorcam.EventLog(str(path)).write(*event())
     assert path.stat().st_mode & 0o777 == 0o600
     with open(str(path), "ab") as file:
         file.write(b"somebody's remark")  # no end of line
     with open(str(path)):  # another program holds it open
-        doorcam.EventLog(str(path)).write(event("left", "Мария", 12.4))
+        doorcam.EventLog(str(path)).write(*event("left", "Мария", 12.4))
     rows = log_rows(path)
     assert [row[1:2] for row in rows] == [["event"], ["returned"], [], ["left"]]
     assert rows[3][1:] == ["left", "3", "Мария", "3", "12"]
@@ -256,14 +255,14 @@ def test_a_log_that_is_replaced_or_deleted_is_written_anew(tmp_path):
     path = tmp_path / "visits.csv"
     log = doorcam.EventLog(str(path))
     path.unlink()
-    log.write(event())
+    log.write(*event())
     assert [row[1] for row in log_rows(path)] == ["event", "returned"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_log_is_safe_in_a_spreadsheet(tmp_path, name):
     path = tmp_path / "visits.csv"
-    doorcam.EventLog(str(path)).write(event(name=doorcam.clean_name(name)))
+    doorcam.EventLog(str(path)).write(*event(name=doorcam.clean_name(name)))
     kept = log_rows(path)[1][3]
     assert kept[:1] not in tuple("=+-@\t\r") and kept.lstrip("'") == doorcam.clean_name(name).lstrip("'")
     assert len(log_rows(path)) == 2
@@ -282,11 +281,11 @@ def test_a_full_disk_is_said_once_and_nothing_is_missing_afterwards(tmp_path, mo
 
     monkeypatch.setattr(doorcam, "open", lambda number, *_: FullDisk(number, "r+"), raising=False)
     for number in (1, 2, 3):
-        log.write(event(number=number))
+        log.write(*event(number=number))
     assert len(log_rows(path)) == 1
     one_line(capsys.readouterr().err, "visits.csv", "No space left on device")
     full[0] = False
-    log.write(event(number=4))
+    log.write(*event(number=4))
     assert [row[2] for row in log_rows(path)] == ["visitor", "1", "2", "3", "4"]
     one_line(capsys.readouterr().err, "written again")
 
@@ -316,7 +315,7 @@ PHOTO = np.full((48, 64, 3), (0, 0, 255), np.uint8)
 def test_a_visit_runs_the_command_with_everything_in_its_environment(tmp_path, on_visit, monkeypatch):
     command = on_visit("cp \"$DOORCAM_PHOTO\" photo.jpg; stat -c %a \"$DOORCAM_PHOTO\" > mode; env -0 > env")
     monkeypatch.chdir(tmp_path)
-    command.start(event(name="Мария $(touch hacked)"), PHOTO)
+    command.start(*event(name="Мария $(touch hacked)"), frame=PHOTO)
     command.close()
     variables = dict(pair.split("=", 1) for pair in (tmp_path / "env").read_text(encoding="utf-8").split("\0") if pair)
     assert variables["DOORCAM_EVENT"] == "returned" and variables["DOORCAM_NAME"] == "Мария $(touch hacked)"
@@ -330,9 +329,9 @@ def test_what_the_variables_are(tmp_path, on_visit):
     command = on_visit('echo "$DOORCAM_EVENT,$DOORCAM_VISITOR,$DOORCAM_NAME,$DOORCAM_VISIT,$DOORCAM_SECONDS_AWAY" '
                        '> %s/$DOORCAM_VISITOR' % tmp_path)
     for name, number in (("Мария; touch hacked", 1), ("$(touch hacked)`touch hacked`\"'", 2)):
-        command.start(event(name=name, number=number), PHOTO)
+        command.start(*event(name=name, number=number), frame=PHOTO)
         wait_for((tmp_path / str(number)).exists, 10, "the command")
-    command.start(event("new", seconds=None, number=4, visit=1), PHOTO)
+    command.start(*event("new", seconds=None, number=4, visit=1), frame=PHOTO)
     command.close()
     assert (tmp_path / "1").read_text() == "returned,1,Мария; touch hacked,3,3600\n"
     assert (tmp_path / "2").read_text() == "returned,2,$(touch hacked)`touch hacked`\"',3,3600\n"
@@ -345,14 +344,14 @@ def test_what_the_variables_are(tmp_path, on_visit):
 def test_a_command_that_fails_is_said_once(text, reason, on_visit, capsys):
     command = on_visit(text)
     for _ in range(4):
-        command.start(event(), PHOTO)
+        command.start(*event(), frame=PHOTO)
     command.close()
     one_line(capsys.readouterr().err, reason)
 
 
 def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path, on_visit, capsys):
     command = on_visit("sleep 600 & echo $! > %s/child; wait" % tmp_path, SECONDS=1.0)
-    command.start(event(), PHOTO)
+    command.start(*event(), frame=PHOTO)
     wait_for(lambda: not command.look_after(), 20, "the end of the command")
     one_line(capsys.readouterr().err, "ended after 1 s")
     child = int((tmp_path / "child").read_text())
@@ -371,7 +370,7 @@ def alive(number):
 def test_a_flood_of_visits_is_bounded_and_never_waits(tmp_path, on_visit, capsys):
     command = on_visit("echo x >> %s/runs; while ! [ -e %s/go ]; do sleep 0.05; done" % (tmp_path, tmp_path))
     for _ in range(100):
-        command.start(event(), PHOTO)
+        command.start(*event(), frame=PHOTO)
     one_line(capsys.readouterr().err, "too slow")
     (tmp_path / "go").write_text("")
     wait_for(lambda: not command.look_after(), 30, "the end of the commands")
@@ -381,7 +380,7 @@ def test_a_flood_of_visits_is_bounded_and_never_waits(tmp_path, on_visit, capsys
 
 def test_a_command_that_prints_without_end_does_no_harm(on_visit, capfd):
     command = on_visit("yes & yes >&2", SECONDS=0.5)
-    command.start(event(), PHOTO)
+    command.start(*event(), frame=PHOTO)
     wait_for(lambda: not command.look_after(), 20, "the end of the command")
     out, err = capfd.readouterr()
     assert out == ""
@@ -390,11 +389,11 @@ def test_a_command_that_prints_without_end_does_no_harm(on_visit, capfd):
 
 def test_the_end_of_the_program_waits_for_commands_but_not_long(tmp_path, on_visit, capsys):
     command = on_visit("sleep 0.3; touch %s/done" % tmp_path)
-    command.start(event(), PHOTO)
+    command.start(*event(), frame=PHOTO)
     command.close()
     assert (tmp_path / "done").exists()
     command = on_visit("echo $DOORCAM_PHOTO > %s/photo; sleep 600" % tmp_path, AT_THE_END=0.5)
-    command.start(event(), PHOTO)
+    command.start(*event(), frame=PHOTO)
     wait_for((tmp_path / "photo").exists, 10, "the command")
     command.close()
     one_line(capsys.readouterr().err, "--on-visit still runs")
@@ -411,21 +410,21 @@ def test_without_a_photo_the_command_is_run_all_the_same(full, tmp_path, on_visi
         resource.setrlimit(limit, (100, before[1]))
     try:
         for _ in range(2):
-            command.start(event(name="Anna"), PHOTO)
+            command.start(*event(name="Anna"), frame=PHOTO)
         command.close()
     finally:
         resource.setrlimit(limit, before)
     assert (tmp_path / "got").read_text() == "<Anna>\n" * 2 and not os.listdir(str(tmp_path / "photos"))
     one_line(capsys.readouterr().err, "photo", "too large" if full else "No such file")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    command.start(event(name="Anna"), PHOTO)
+    command.start(*event(name="Anna"), frame=PHOTO)
     command.close()
     assert "doorcam-" in (tmp_path / "got").read_text() and capsys.readouterr().err == ""
 
 
 def test_a_command_may_keep_the_photo(tmp_path, on_visit, capsys):
     command = on_visit('mv "$DOORCAM_PHOTO" %s/mine.jpg' % tmp_path)
-    command.start(event(), PHOTO)
+    command.start(*event(), frame=PHOTO)
     command.close()
     assert (tmp_path / "mine.jpg").exists() and capsys.readouterr().err == ""
 
@@ -438,7 +437,7 @@ def test_a_command_that_cannot_be_killed_is_not_waited_for(tmp_path, on_visit, m
     kill = os.killpg
     monkeypatch.setattr(os, "killpg", refuse)
     command = on_visit("echo $$ > %s/number; sleep 20; exit 0" % tmp_path, SECONDS=0.5, AT_THE_END=1.0)
-    command.start(event(), PHOTO)
+    command.start(*event(), frame=PHOTO)
     wait_for((tmp_path / "number").exists, 10, "the command")
     command.close()
     number = int((tmp_path / "number").read_text())
@@ -454,7 +453,7 @@ def test_one_that_cannot_be_killed_keeps_its_place(tmp_path, on_visit, monkeypat
     command = on_visit("echo x >> %s/runs; while ! [ -e %s/go ]; do sleep 0.05; done" % (tmp_path, tmp_path),
                        SECONDS=0.0, AT_ONCE=2)
     for _ in range(4):
-        command.start(event(), PHOTO)
+        command.start(*event(), frame=PHOTO)
     wait_for((tmp_path / "runs").exists, 10, "the commands")
     assert len(command._running) == 2 and len(command._waiting) == 2
     (tmp_path / "go").write_text("")
@@ -554,7 +553,7 @@ NAME = 'Мария "M" & Co; $(touch hacked)'
 
 def run_recipe(command, on_visit):
     command = on_visit(command, AT_THE_END=40.0)
-    command.start(event(name=NAME), PHOTO)
+    command.start(*event(name=NAME), frame=PHOTO)
     command.close()
 
 
@@ -612,7 +611,7 @@ def test_the_song_is_played_for_its_visitor_only(on_visit, tmp_path, monkeypatch
     monkeypatch.setitem(doorcam.STARTED_WITH, b"PATH", os.fsencode("%s:%s" % (tmp_path, os.environ["PATH"])))
     command = on_visit(recipe("song"), AT_THE_END=20.0)
     for number in (1, 3, 4):
-        command.start(event(number=number), PHOTO)
+        command.start(*event(number=number), frame=PHOTO)
     command.close()
     wait_for((tmp_path / "songs").exists, 10, "the song")
     assert (tmp_path / "songs").read_text() == "-q welcome.mp3\n"
@@ -691,9 +690,9 @@ def test_unnamed_visitors_who_stayed_away_are_forgotten_but_nobody_else():
     story = Story(book)
     story.show(face(person(3)))
     book.visitors[4].last_seen = START - 40 * day  # present, whatever its times say
-    assert doorcam.forget_unnamed(story.door, 30, START) == 2
+    assert doorcam.forget_unnamed(book, {4}, 30, START) == 2
     assert sorted(book.visitors) == [2, 3, 4]
-    assert doorcam.forget_unnamed(story.door, 30, START) == 0
+    assert doorcam.forget_unnamed(book, {4}, 30, START) == 0
     assert book.register_new_face(person(9), START).number == 6
     story.show(face(person(3)))
     assert story.visitors() == [4]
@@ -715,12 +714,14 @@ def test_forget_after_works_at_the_start_and_is_said(folder, clip):
 def test_forgetting_happens_once_an_hour(folder):
     class Options:
         forget_after = 1.0
-    watch = doorcam.Watch.__new__(doorcam.Watch)
-    watch.options, watch.forgot_at, watch.door = Options(), -float("inf"), Story().door
+    house, story = doorcam.House.__new__(doorcam.House), Story()
+    house.options, house.forgot_at, house.book, house.door, house.visits = (
+        Options(), -float("inf"), story.book, story.door, story.visits)
+    house.introduced, house.loading, house.command = True, None, None
     times = []
     for minute in range(0, 180, 7):
-        watch.forget_when_due(START + 60 * minute)
-        times.append(watch.forgot_at)
+        house.look_after(START + 60 * minute)
+        times.append(house.forgot_at)
     assert sorted(set(times)) == [START, START + 63 * 60, START + 126 * 60]
 
 

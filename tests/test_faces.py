@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import doorcam
-from helpers import METRICS, START, book_of, face, person
+from helpers import METRICS, START, Story, book_of, face, person
 
 SIZE = 640, 480
 
@@ -22,7 +22,7 @@ def canvas(*faces):
 
 
 def look_at(frame, whole=True, regions=(), scale=None, far=False, moved=None):
-    return doorcam.Look(frame, START, scale or doorcam.default_scale(frame), whole, list(regions), far, moved)
+    return doorcam.Look(frame, scale or doorcam.default_scale(frame), whole, list(regions), far, moved)
 
 
 def largest(faces):
@@ -157,7 +157,8 @@ def test_a_turned_picture_can_be_turned_back(engine, portraits, way):
 
 def test_real_faces_through_the_door(engine, metric, portraits):
     """The engine's own answers, look by look, as the main loop does it: two people come one after the other."""
-    door, now, events = doorcam.Door(doorcam.Book(metric)), START, []
+    story, now, events = Story(metric=metric), START, []
+    door = story.door
     for portrait in (portraits[0], portraits[1], portraits[0]):
         for turn in range(12):
             now += 0.1
@@ -165,13 +166,13 @@ def test_real_faces_through_the_door(engine, metric, portraits):
             scale = doorcam.default_scale(frame)
             door.follow(doorcam.small_grey(frame, scale), scale, now)
             look = door.next_look(frame, scale, now)
-            events += door.recognize(look, engine.faces(look), now) if look else []
-            events += door.end_tracks(now) + door.end_visits(now)
+            events += door.recognize(look, engine.faces(look)) if look else []
+            events += story.end(now)
         now += doorcam.VISIT_GAP
-        events += door.end_tracks(now) + door.end_visits(now)
-    assert [(event.kind, event.visitor.number) for event in events] == [
+        events += story.end(now)
+    assert [(event.kind, event.visitor) for event in events] == [
         ("new", 1), ("left", 1), ("new", 2), ("left", 2), ("returned", 1), ("left", 1)]
-    picture = doorcam.picture_of(door.book.visitors[1])
+    picture = doorcam.picture_of(story.book.visitors[1])
     assert len(engine.faces(look_at(picture, scale=1.0))) == 1
 
 
@@ -246,7 +247,7 @@ def test_a_closer_look_costs_no_more_than_one_at_the_whole(dlib_engine, monkeypa
 @pytest.mark.parametrize("index", [0, 1])
 def test_who_moves_far_away_is_enrolled_with_dlib(dlib_engine, portraits, index):
     """Somebody whose face is 70 pixels wide, with a coat, sways before the demo's door. Nothing else is found."""
-    door, events, closer = doorcam.Door(doorcam.Book(doorcam.DLIB)), [], 0
+    door, events, closer = Story().door, [], 0
     for turn in range(40):
         now, x = START + turn / 10.0, 800 + int(30 * np.sin(turn / 5.0))
         frame = doorcam.draw_demo_door()
@@ -259,10 +260,10 @@ def test_who_moves_far_away_is_enrolled_with_dlib(dlib_engine, portraits, index)
         if look:
             closer += look.far and look.moved is not None
             assert turn >= 10 or look.moved is None  # nothing moves yet, and so no look is a closer one
-            events += door.recognize(look, dlib_engine.faces(look), now)
+            events += door.recognize(look, dlib_engine.faces(look))
     assert [event.kind for event in events] == ["new"] and closer >= 1
     track, = door.tracks
-    assert 60 <= doorcam.box_width(track.box) <= 85 and track.visitor.number == 1
+    assert 60 <= doorcam.box_width(track.box) <= 85 and track.visitor == 1
 
 
 def crowd(portraits, width, shake=0):
@@ -344,7 +345,8 @@ def test_forty_faces_in_one_picture_are_found(opencv_engine, portraits, monkeypa
 
 def test_forty_people_before_one_camera_are_followed_and_enrolled(opencv_engine, portraits, monkeypatch):
     """The engine's own boxes, with encodings of forty people."""
-    door, middles = doorcam.Door(doorcam.Book(metric=doorcam.OPENCV)), None
+    story, middles = Story(metric=doorcam.OPENCV), None
+    door = story.door
     monkeypatch.setattr(opencv_engine, "encode", lambda part, box, landmarks: person(
         int(np.argmin(np.hypot(*(middles - landmarks.mean(axis=0)).T)))))
     for turn in range(doorcam.ENOUGH_SIGHTINGS + 2):
@@ -354,9 +356,9 @@ def test_forty_people_before_one_camera_are_followed_and_enrolled(opencv_engine,
         door.follow(doorcam.small_grey(frame, scale), scale, now)
         look = door.next_look(frame, scale, now)
         if look:  # many who are decided are looked at seldom
-            door.recognize(look, opencv_engine.faces(look), now)
-    assert len(door.book) >= 38
-    assert len(door.tracks) == len(door.book) == len({track.visitor.number for track in door.tracks})
+            door.recognize(look, opencv_engine.faces(look))
+    assert len(story.book) >= 38
+    assert len(door.tracks) == len(story.book) == len({track.visitor for track in door.tracks})
 
 
 # ------------------------------------------------------------------------------------------- what a face is worth

@@ -20,21 +20,21 @@ class SlowRecognition:
     description, answers = "slow", 0
 
     def __init__(self, faces_at, delay):
-        self.faces_at, self.delay, self.look, self.kept, self.now = faces_at, delay, None, None, START
+        self.faces_at, self.delay, self.look, self.kept, self.now = faces_at, delay, None, None, START  # (Look, moment)
 
     def idle(self):
-        return self.look is None or self.now >= self.look.moment + self.delay
+        return self.look is None or self.now >= self.look[1] + self.delay
 
     def offer(self, look):
-        self.kept, self.look = self.look, look
+        self.kept, self.look = self.look, (look, self.now)
 
     def answer(self, wait=False):
         """As the process does, also after the next look was made, if the one before had been answered by then."""
         look, self.kept = self.kept or self.look, None
-        if look is None or self.now < look.moment + self.delay:
+        if look is None or self.now < look[1] + self.delay:
             return None
         self.look = None if look is self.look else self.look
-        return look, self.faces_at(look.moment)
+        return look[0], self.faces_at(look[1])
 
     def notice(self):
         return None
@@ -42,7 +42,7 @@ class SlowRecognition:
 
 @pytest.fixture
 def watch(monkeypatch, tmp_path):
-    """watch(faces_at, delay): a Watch of a live camera, whose frames come from the test, with an empty book."""
+    """watch(faces_at, delay): a House with a live camera, whose frames come from the test, with an empty book."""
     made = []
 
     def make(faces_at, delay):
@@ -51,7 +51,7 @@ def watch(monkeypatch, tmp_path):
         options = doorcam.make_parser().parse_args(
             ["--headless", "--source", "rtsp://127.0.0.1:1/", "--engine", "dlib", "--faces",
              str(tmp_path / ("%d.dat" % len(made)))])
-        one = doorcam.Watch(options, types.SimpleNamespace(asked=False))
+        one = doorcam.House(options, types.SimpleNamespace(asked=False))
         while one.loading:
             one.take_book()
         made.append(one)
@@ -120,7 +120,7 @@ def test_boxes_stay_with_a_moving_face_though_looks_take_long(watch):
     apart = []
     for now in steps(0, 6):
         shown(one, [(moving_frame(now), now)])
-        apart += [abs((box[1] + box[3]) / 2.0 - middle_at(now)) for box, _, _ in one.door.marks(now)]
+        apart += [abs((box[1] + box[3]) / 2.0 - middle_at(now)) for box, _, _, _ in one.door.marks(now)]
     assert len(apart) > 100 and np.max(apart) < 30, apart
 
 
@@ -129,20 +129,14 @@ def test_the_clock_is_set_while_a_look_is_under_way(watch, seconds):
     """As at each start of a machine without a clock of its own: the answer is one of a moment ago, not of years."""
     one = watch(lambda moment: [face(person(0))], 0.3)
     shown(one, [(PLAIN, now) for now in steps(0, 4)])
-    look, (track,) = one.recognizer.look, one.door.tracks
-    assert look.moment > START + 3.5
-    one.door.shift(seconds)
-    one.recognizer.look, one.recognizer.kept = look._replace(moment=look.moment + seconds), None  # the test's own clock
-    late, one.recognizer.answer = one.recognizer.answer, lambda wait=False: unshifted(late(wait), seconds)
+    (look, moment), (track,) = one.recognizer.look, one.door.tracks
+    assert moment > START + 3.5
+    one.shift(seconds)
+    one.recognizer.look, one.recognizer.kept = (look, moment + seconds), None  # the test's own clock
     shown(one, [(PLAIN, now + seconds) for now in steps(4, 4.5)])
     assert [event.kind for event in one.events] == ["new"] and one.door.tracks == [track]
     visitor, = one.book.visitors.values()
     assert START + seconds + 3 < visitor.last_seen < START + seconds + 5 and 3 < visitor.this_visit() < 5
-
-
-def unshifted(answer, seconds):
-    """The answer with its look as it was made, before the clock was set."""
-    return answer and (answer[0]._replace(moment=answer[0].moment - seconds), answer[1])
 
 
 def test_slow_looks_end_nobody_s_stay(watch):

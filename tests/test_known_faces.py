@@ -166,7 +166,7 @@ def test_the_example_loads_both_ways(example_file):
 def test_a_record_is_made_anew_only_for_who_changed():
     book = own_book(3)
     before = book.snapshot()
-    book.see(book.visitors[2], 2e9, 2e9)
+    doorcam.Visits(book).see(book.visitors[2], 2e9, 2e9)
     after = book.snapshot()
     assert [one is other for one, other in zip(before[1], after[1])] == [True, False, True]
 

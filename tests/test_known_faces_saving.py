@@ -586,7 +586,7 @@ def test_a_file_deleted_in_between_is_made_again(path):
     saver = doorcam.Saver(path, book)
     doorcam.save_known_faces(path, book.snapshot())
     os.unlink(path)
-    book.see(book.visitors[1], 2e9, 2e9)
+    doorcam.Visits(book).see(book.visitors[1], 2e9, 2e9)
     saver.close()
     assert numbers_in(path) == [1, 2]
 

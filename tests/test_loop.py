@@ -46,7 +46,7 @@ def wait_and_read(line, path):
 
 
 class SlowDisk:
-    """A Watch on a file that is not read before read_on()."""
+    """A House with a file that is not read before read_on()."""
 
     def __init__(self, monkeypatch, path, *options):
         self.gate, self.recognition = str(path) + ".gate", NoRecognition()
@@ -55,7 +55,7 @@ class SlowDisk:
         monkeypatch.setattr(doorcam, "Recognizer", lambda *_, **__: self.recognition)
         options = doorcam.make_parser().parse_args(
             ["--headless", "--source", "rtsp://127.0.0.1:1/", "--faces", str(path)] + list(options))
-        self.watch, self.now = doorcam.Watch(options, types.SimpleNamespace(asked=False)), START
+        self.watch, self.now = doorcam.House(options, types.SimpleNamespace(asked=False)), START
 
     def show(self, frames=3):
         """The main loop on so many frames."""
@@ -88,10 +88,10 @@ def content(path):
 def test_frames_are_shown_and_nobody_is_looked_for_before_the_book_is_there(monkeypatch, path):
     disk = SlowDisk(monkeypatch, path)
     disk.show()
-    assert disk.watch.shown is FRAME and not disk.recognition.looks and len(disk.watch.book) == 0
+    assert disk.watch.door.frame is FRAME and not disk.recognition.looks and len(disk.watch.book) == 0
     disk.read_on()
     disk.show()
-    assert len(disk.watch.book) == 2 and disk.watch.door.book is disk.watch.book
+    assert len(disk.watch.book) == 2 and disk.watch.door.greeter.book is disk.watch.book
     assert len(disk.recognition.looks) >= 1
 
 

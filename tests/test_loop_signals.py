@@ -217,7 +217,7 @@ def look_of(value, size=(720, 1280)):
     """A Look at a frame of which the first pixel has a value."""
     frame = np.zeros(size + (3,), np.uint8)
     frame[0, 0] = value
-    return doorcam.Look(frame, 0.0, 0.25, True, [])
+    return doorcam.Look(frame, 0.25, True, [])
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import doorcam
+from doorcam import Mark
 from helpers import START, box_at, person
 
 GREY = 90                     # of the empty frames here
@@ -61,7 +62,7 @@ def more_of(texts):
 @pytest.mark.parametrize("count", [1, 5, 9, 40])
 def test_everybody_is_in_the_strip_or_counted(size, count, texts):
     before = frame_of(size)
-    after = doorcam.Overlay().draw(before, [], visitors_of(count))
+    after = doorcam.Overlay().draw(before, [], visitors_of(count))[0]
     cards = shown_cards(after, count)
     assert cards == list(range(1, len(cards) + 1))
     hidden = count - len(cards)
@@ -76,7 +77,7 @@ def test_everybody_is_in_the_strip_or_counted(size, count, texts):
 @pytest.mark.parametrize("size, count, hidden", [((1280, 720), 16, 0), ((1280, 720), 17, 2), ((1280, 720), 40, 25)])
 def test_more_than_two_rows_are_counted(size, count, hidden, texts):
     """Eight cards of 150 pixels fit in a row of 1280."""
-    after = doorcam.Overlay().draw(frame_of(size), [], visitors_of(count))
+    after = doorcam.Overlay().draw(frame_of(size), [], visitors_of(count))[0]
     assert len(shown_cards(after, count)) == count - hidden
     assert more_of(texts) == ([hidden] if hidden else [])
 
@@ -105,7 +106,7 @@ def test_the_count_of_the_hidden_stands_where_the_next_card_would(texts):
 
 def test_nobody_at_the_door_draws_nothing():
     frame = frame_of((640, 480))
-    assert np.array_equal(doorcam.Overlay().draw(frame, [], []), frame)
+    assert np.array_equal(doorcam.Overlay().draw(frame, [], [])[0], frame)
 
 
 def test_the_texts_of_the_strip(texts):
@@ -119,17 +120,17 @@ def test_drawing_again_gives_the_same_picture():
     """The kept pictures are not drawn on."""
     overlay, visitors = doorcam.Overlay(), visitors_of(5)
     for size in ((1280, 720), (640, 480)):
-        first = overlay.draw(frame_of(size), [(box_at(300), "At door 12s", doorcam.RED)], visitors)
+        marks = [Mark(box_at(300), "At door 12s", doorcam.RED, None)]
+        first = overlay.draw(frame_of(size), marks, visitors)[0]
         for _ in range(3):
-            assert np.array_equal(overlay.draw(frame_of(size), [(box_at(300), "At door 12s", doorcam.RED)], visitors),
-                                  first)
+            assert np.array_equal(overlay.draw(frame_of(size), marks, visitors)[0], first)
 
 
 def test_a_better_picture_is_shown_at_once():
     overlay, visitors = doorcam.Overlay(), visitors_of(1)
     overlay.draw(frame_of((640, 480)), [], visitors)
     visitors[0].jpeg = doorcam.to_jpeg(picture_for(55))
-    after = overlay.draw(frame_of((640, 480)), [], visitors)
+    after = overlay.draw(frame_of((640, 480)), [], visitors)[0]
     assert shown_cards(after, 60) == [55]
 
 
@@ -153,7 +154,8 @@ def test_a_visitor_without_a_picture_has_a_grey_one(jpeg):
 
 @pytest.mark.parametrize("color", [doorcam.RED, doorcam.GREEN, doorcam.GREY])
 def test_a_face_has_a_box_and_a_bar_with_its_label(color, texts):
-    after = doorcam.Overlay().draw(frame_of((1280, 720)), [(box_at(600, 300, 200), "At door 12s", color)], [])
+    marks = [Mark(box_at(600, 300, 200), "At door 12s", color, None)]
+    after, _ = doorcam.Overlay().draw(frame_of((1280, 720)), marks, [])
     assert tuple(after[300, 500]) == color and tuple(after[200, 600]) == color and tuple(after[300, 700]) == color
     assert np.all(after[210:390, 510:690] == GREY)          # the face itself is not covered
     text, left, bottom, _ = texts[0]
@@ -167,14 +169,15 @@ def test_a_face_has_a_box_and_a_bar_with_its_label(color, texts):
 @pytest.mark.parametrize("size", SIZES + ODD_SIZES)
 def test_boxes_anywhere_are_drawn_without_a_fault(box, size):
     before = frame_of(size)
-    after = doorcam.Overlay().draw(before, [(box, "New visitor!", doorcam.GREEN), (box, "", doorcam.RED)], [])
+    marks = [Mark(box, "New visitor!", doorcam.GREEN, None), Mark(box, "", doorcam.RED, None)]
+    after, _ = doorcam.Overlay().draw(before, marks, [])
     assert after.shape == before.shape and np.all(before == GREY)
 
 
 @pytest.mark.parametrize("x, y", [(20, 300), (1260, 300), (600, 700), (5, 715)])
 def test_the_label_of_a_face_at_the_edge_stays_in_the_picture(x, y):
     frame = frame_of((1280, 720))
-    doorcam.draw_faces(frame, [(box_at(x, y, 100), "At door 12s", doorcam.RED)])
+    doorcam.draw_faces(frame, [Mark(box_at(x, y, 100), "At door 12s", doorcam.RED, None)])
     white = np.argwhere(np.all(frame > 200, axis=2))
     assert len(white) > 100
     assert white.min(axis=0)[1] > 2 and white.max(axis=0)[1] < 1277 and white.max(axis=0)[0] < 717
@@ -186,7 +189,8 @@ def test_any_name_is_drawn_without_a_fault(text, size):
     visitor = visitors_of(1)[0]
     visitor.name = doorcam.clean_name(text)
     label = doorcam.label_of(visitor, START)[0]
-    doorcam.Overlay().draw(frame_of(size), [(box_at(100, 60, 40), label, doorcam.RED)], [visitor], visitor.name)
+    marks = [Mark(box_at(100, 60, 40), label, doorcam.RED, None)]
+    doorcam.Overlay().draw(frame_of(size), marks, [visitor], [visitor.name])
 
 
 def test_a_text_is_not_wider_than_its_place():
@@ -197,7 +201,7 @@ def test_a_text_is_not_wider_than_its_place():
 
 
 def test_a_notice_stands_at_the_lower_edge():
-    after = doorcam.Overlay().draw(frame_of((1280, 720)), [], [], "No picture since 5s")
+    after = doorcam.Overlay().draw(frame_of((1280, 720)), [], [], ["No picture since 5s"])[0]
     assert np.all(after[:640] == GREY) and np.any(after[684:] > 200)
 
 
@@ -205,8 +209,8 @@ def test_a_notice_stands_at_the_lower_edge():
 @pytest.mark.parametrize("count", [1, 5, 40])
 def test_all_of_it_at_any_size(size, count):
     before = frame_of(size)
-    marks = [(box_at(40 * index, 30 * index, 50), "At door 3m 05s", doorcam.RED) for index in range(count)]
-    after = doorcam.Overlay().draw(before, marks, visitors_of(count), "No picture since 12s")
+    marks = [Mark(box_at(40 * index, 30 * index, 50), "At door 3m 05s", doorcam.RED, None) for index in range(count)]
+    after = doorcam.Overlay().draw(before, marks, visitors_of(count), ["No picture since 12s"])[0]
     assert after.shape == before.shape and np.all(before == GREY)
 
 
@@ -222,7 +226,8 @@ def test_frames_of_any_kind_become_bgr(kind, shape, value, expected):
     frame = doorcam.to_bgr(np.full(shape, value, kind))
     assert frame.shape == shape[:2] + (3,) and frame.dtype == np.uint8
     assert np.all(np.abs(frame.astype(int) - expected) <= 1)
-    after = doorcam.Overlay().draw(frame, [(box_at(30, 20, 20), "At door 1s", doorcam.RED)], visitors_of(2))
+    marks = [Mark(box_at(30, 20, 20), "At door 1s", doorcam.RED, None)]
+    after, _ = doorcam.Overlay().draw(frame, marks, visitors_of(2))
     assert after.shape == frame.shape
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import doorcam
-from helpers import START, Story, face, person
+from helpers import START, Story, book_of, face, person
 from processes import Doorcam, environment, fonts, tool, xvfb
 
 SCRIPTS = {"Latin": "Zoë", "Cyrillic": "Мария", "Greek": "Ελένη", "Hebrew": "יעל", "Arabic": "مريم", "Chinese": "李明"}
@@ -106,7 +106,7 @@ def test_without_any_font_ascii_is_drawn_and_it_is_said_once(no_fonts, capsys):
     overlay = doorcam.Overlay()
     frame = np.zeros((720, 1280, 3), np.uint8)
     for text in ("Мария", "李明", "Anna"):
-        overlay.draw(frame, [((300, 500, 400, 400), text, doorcam.RED)], [], text)
+        overlay.draw(frame, [doorcam.Mark((300, 500, 400, 400), text, doorcam.RED, None)], [], [text])
     assert capsys.readouterr().err.count("no font was found") == 1
     assert np.array_equal(ink("李明"), ink("??")) and (ink("Anna") != ink("Anno")).any()
     assert ink("x" * 100, 24, 100).shape[1] <= 100
@@ -133,9 +133,9 @@ def test_the_names_stand_in_labels_and_cards():
     assert doorcam.label_of(visitor, START + 12)[0] == "Мария, at door 12s"
     assert doorcam.card_text(visitor) == "Мария, 3 visits"
     frame = np.zeros((720, 1280, 3), np.uint8)
-    with_name = doorcam.Overlay().draw(frame, [], [visitor])
+    with_name, _ = doorcam.Overlay().draw(frame, [], [visitor])
     visitor.name = "Марта"
-    assert (with_name != doorcam.Overlay().draw(frame, [], [visitor])).any()
+    assert (with_name != doorcam.Overlay().draw(frame, [], [visitor])[0]).any()
 
 
 @pytest.mark.parametrize("text, width", (("abc", 3), ("李明", 4), ("ａ", 2), ("e\u0301", 1), ("می\u200cخ", 3), ("", 0)))
@@ -155,46 +155,89 @@ def test_the_letters_of_keys(key, letter):
 
 
 def typed(entry, *keys):
-    return [entry.press(ord(key) if isinstance(key, str) else key) for key in keys][-1]
+    return [entry.press(ord(key) if isinstance(key, str) else key, 0.0) for key in keys][-1]
 
 
 def test_a_name_is_typed_changed_kept_or_not():
     visitor, entry = doorcam.Visitor(7, [person(1)], START, "dlib"), doorcam.NameEntry()
-    assert entry.line() is None
-    entry.begin(visitor)
+    assert entry.line(0.0) is None
+    entry.begin(visitor, 0.0)
     assert typed(entry, "q", "f", "x", 8, 0xFF08, 0xFFE1, "i") is None
-    assert entry.line() == "Name of visitor 7: Qi_  (Enter: keep, Esc: don't)"
-    assert visitor.name == "" and typed(entry, 13) is visitor and visitor.name == "Qi"
-    assert entry.line() is None
-    entry.begin(visitor)
-    assert typed(entry, "!", 27) is None and visitor.name == "Qi" and entry.line() is None
-    entry.begin(visitor)
-    assert typed(entry, 8, 8, 8, 8, 10) is visitor and visitor.name == ""
-    entry.begin(visitor)
-    assert typed(entry, *("x" * 500 + "\r")) is visitor and visitor.name == "X" + "x" * (doorcam.MAX_NAME - 1)
+    assert entry.line(0.0) == "Name of visitor 7: Qi_  (Enter: keep, Esc: don't)"
+    assert typed(entry, 13) == named("Qi") and visitor.name == "" and entry.line(0.0) is None
+    visitor.name = "Qi"
+    entry.begin(visitor, 0.0)
+    assert typed(entry, "!", 27) is None and entry.line(0.0) is None
+    entry.begin(visitor, 0.0)
+    assert typed(entry, 8, 8, 8, 8, 10) == named("")
+    entry.begin(visitor, 0.0)
+    assert typed(entry, *("x" * 500 + "\r")) == named("Qi" + "x" * (doorcam.MAX_NAME - 2))
+
+
+def named(name):
+    return doorcam.Request("name", {"number": 7, "name": name})
+
+
+def test_a_name_that_nobody_types_any_more_is_given_up():
+    visitor, entry = doorcam.Visitor(7, [person(1)], START, "dlib"), doorcam.NameEntry()
+    entry.begin(visitor, 100.0)
+    entry.press(ord("a"), 130.0)
+    assert entry.goes_on(130.0 + doorcam.NAME_SECONDS - 1) and entry.line(130.0)
+    assert not entry.goes_on(130.0 + doorcam.NAME_SECONDS) and entry.line(130.0) is None
 
 
 def test_words_get_capitals_and_accents_their_case():
     visitor, entry = doorcam.Visitor(7, [person(1)], START, "dlib"), doorcam.NameEntry()
-    entry.begin(visitor)
-    typed(entry, *"jos", -0x37, *" o'brien-", -0x24, "b", -0x24, 0x6CD, "D", 10)  # Qt: -0x37 is É, -0x24 Ü
-    assert visitor.name == "José O'Brien-ÜbüмD"
+    entry.begin(visitor, 0.0)
+    request = typed(entry, *"jos", -0x37, *" o'brien-", -0x24, "b", -0x24, 0x6CD, "D", 10)  # Qt: -0x37 is É, -0x24 Ü
+    assert request == named("José O'Brien-ÜbüмD")
+
+
+def key_n(controls, story):
+    """The number of whom the key n means in what the story shows."""
+    controls.naming.visitor = None
+    visitors = story.visits.at_door(story.now)
+    controls.drawn([], story.door.marks(story.now), visitors)
+    assert controls.requests([ord("n")], story.book, 0.0) == []
+    return controls.naming.visitor
 
 
 def test_the_key_means_the_largest_face_or_who_was_seen_last():
-    story = Story()
-    assert doorcam.visitor_to_name(story.door, START) is None
+    story, controls = Story(), doorcam.Controls()
+    assert key_n(controls, story) is None
     story.show(face(person(1), x=200, width=100), face(person(2), x=600, width=150))
-    largest = doorcam.visitor_to_name(story.door, story.now)
-    assert largest is story.book.lookup_known_face(person(2))[0][1]
-    largest.ignored = True
-    assert doorcam.visitor_to_name(story.door, story.now) is story.book.lookup_known_face(person(1))[0][1]
-    largest.ignored = False
+    largest = key_n(controls, story)
+    assert largest == story.book.lookup_known_face(person(2))[0][1].number
+    story.book[largest].ignored = True
+    assert key_n(controls, story) == story.book.lookup_known_face(person(1))[0][1].number
+    story.book[largest].ignored = False
     story.show(face(person(1), x=200, width=100), seconds=1)
     story.nobody(5)
-    assert doorcam.visitor_to_name(story.door, story.now) is story.book.lookup_known_face(person(1))[0][1]
+    assert key_n(controls, story) == story.book.lookup_known_face(person(1))[0][1].number
     story.nobody(30)
-    assert doorcam.visitor_to_name(story.door, story.now) is None
+    assert key_n(controls, story) is None
+
+
+def test_a_name_goes_to_whom_the_visitor_has_been_joined_with():
+    book, controls = book_of(person(1), person(2)), doorcam.Controls()
+    controls.naming.begin(book[2], 0.0)
+    book.merge(2, 1)
+    request, = controls.requests([ord("i"), ord("d"), ord("a"), 13], book, 1.0)
+    assert doorcam.obey(book, request) == "visitor 1 is now Ida" and book[1].name == "Ida"
+    controls.naming.begin(book[1], 2.0)
+    book.forget(1)
+    request, = controls.requests([13], book, 3.0)
+    with pytest.raises(doorcam.DoorcamError, match="no visitor 1"):
+        doorcam.obey(book, request)
+
+
+@pytest.mark.parametrize("key, command", [(ord("q"), "quit"), (ord("Q"), "quit"), (27, "quit"), (0xFF1B, "quit"),
+                                          (0x100071, "quit"), (ord("f"), "fullscreen"), (doorcam.CLOSED, "quit"),
+                                          (0xFF51, None), (0xFF1C, None), (0x1008FF1B, None), (ord("x"), None)])
+def test_what_a_key_asks_for(key, command):
+    """0xFF51 is the Left arrow, 0x1008FF1B a key for searching: the last byte of neither counts."""
+    asked = doorcam.Controls().requests([key], book_of(person(1)), 0.0)
+    assert [request.command for request in asked] == ([command] if command else [])
 
 
 def test_a_name_typed_in_the_window_is_kept(tmp_path):

@@ -170,8 +170,7 @@ def test_a_log_is_read_as_doorcam_wrote_it(tmp_path):
     log, one = doorcam.EventLog(path), visitor(1, "=Мария")
     for kind, moment, count, seconds in (("new", 0, 1, None), ("left", 42, 1, 42.0), ("returned", 900, 2, 858.0),
                                          ("left", 950, 2, 50.0), ("left", 990, 2, 90.0), ("returned", 5000, 3, 9.0)):
-        one.seen_count = count
-        log.write(doorcam.Event(kind, START + moment, one, seconds))
+        log.write(doorcam.Event(kind, START + moment, one.number, count, seconds), one.name)
     local = datetime.datetime.fromtimestamp
     assert doorcam.read_visits(path) == [[local(START), 1, 1, 42], [local(START + 900), 1, 2, 90],
                                          [local(START + 5000), 1, 3, None]]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import doorcam
-from helpers import START, aside, book_of, person, written_and_read
+from helpers import START, Story, aside, book_of, face, person, written_and_read
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.02, 0.5, 1.07, 1.9])
@@ -241,7 +241,7 @@ def test_only_what_changed_is_made_anew_for_a_save():
     book = book_of(person(0), person(1))
     first = book.snapshot()
     assert not book.changed
-    book.see(book.visitors[2], START, START)
+    doorcam.Visits(book).see(book.visitors[2], START, START)
     assert book.changed == {2}
     second = book.snapshot()
     assert second[1][0] is first[1][0] and second[1][1] is not first[1][1]
@@ -256,5 +256,52 @@ def test_the_file_has_the_visitors_in_the_order_in_which_they_came():
     book.register_new_face(person(7), START)
     for _ in range(2):
         assert [metadata["number"] for metadata in book.snapshot()[1]] == [1, 3, 4, 5, 7]
-        book.see(book.visitors[4], START, START)
+        doorcam.Visits(book).see(book.visitors[4], START, START)
     assert [metadata["number"] for metadata in written_and_read(book).snapshot()[1]] == [1, 3, 4, 5, 7]
+
+
+# -------------------------------------------------------------------------------------- what stands for a visitor
+
+
+def test_a_number_stands_for_whom_it_was_joined_with_and_for_nobody_once_forgotten():
+    book = book_of(*[person(number) for number in range(5)])
+    for number, into in ((4, 3), (3, 2)):
+        book.merge(number, into)
+    assert [book[number] and book[number].number for number in (1, 2, 3, 4, 5, 6, None)] == [1, 2, 2, 2, 5, None, None]
+    book.forget(2)
+    assert [book[number] for number in (2, 3, 4)] == [None] * 3 and book[5].number == 5
+
+
+@pytest.mark.parametrize("gap, visits", [(doorcam.VISIT_GAP, 1), (60.0, 2)])
+def test_what_is_one_visit_is_told_by_the_books_own_gap(gap, visits):
+    """Two entries of somebody seen again after 100 s."""
+    book = book_of(person(1), now=START)
+    book.register_new_face(person(2), START + 100)
+    book.gap = gap
+    assert book.merge(2, 1).seen_count == visits
+
+
+def test_whoever_is_joined_or_forgotten_while_at_the_door_has_one_visit_or_none():
+    story = Story()
+    story.show(face(person(1), x=200), face(person(2), x=600), seconds=3)
+    story.book.merge(2, 1)
+    story.show(face(person(1), x=200), seconds=2 * doorcam.TRACK_LOST)
+    assert list(story.visits.going()) == [1] and [one.number for one in story.visits.met()] == [1]
+    assert {track.visitor for track in story.door.tracks} == {1}
+    story.book.forget(1)
+    assert not story.visits.going() and not story.visits.met() and story.visits.at_door(story.now) == []
+    story.show(face(person(1), x=200), seconds=3)  # whom nobody knows any more
+    story.finish()
+    assert story.events == [("new", 1), ("new", 2), ("new", 3), ("left", 3)]
+
+
+def test_what_the_owner_said_meanwhile_is_not_taken_back():
+    story = Story(book_of(person(1)))
+    story.show(face(person(1)), seconds=1)
+    track, = story.door.tracks
+    for change in (lambda: story.book.ignore(1), lambda: story.book.merge(2, 1)):
+        assert track.visitor == 1 and track.before is not None
+        story.book.register_new_face(person(2), START)
+        change()
+        assert story.door.greeter._take_back(track, story.now) == [] and track.visitor == 1
+        story.book[1].ignored = False

@@ -26,7 +26,7 @@ def seen_once(now=START):
                                          (GAP + 0.1, "returned"), (YEAR, "returned")])
 def test_a_new_visit_begins_after_the_gap(away, event):
     book, visitor = seen_once()
-    told = book.see(visitor, START + away, START + away)
+    told = doorcam.Visits(book).see(visitor, START + away, START + away)
     assert (told and told.kind) == event
     assert visitor.seen_count == (2 if event else 1)
     assert visitor.at_door(START + away) == pytest.approx(0 if event else away)
@@ -36,14 +36,15 @@ def test_a_new_visit_begins_after_the_gap(away, event):
 @pytest.mark.parametrize("gap", [0.1, 0.5, 2.25, 1e7])
 def test_the_gap_may_be_any_number_of_seconds(gap):
     book, visitor = seen_once()
-    assert book.see(visitor, START + gap * 0.99, START + gap * 0.99, gap) is None
+    book.gap = gap
+    assert doorcam.Visits(book).see(visitor, START + gap * 0.99, START + gap * 0.99) is None
     later = visitor.last_seen + gap + 1e-6  # a time of today is kept to less than a microsecond
-    assert book.see(visitor, later, later, gap).kind == "returned"
+    assert doorcam.Visits(book).see(visitor, later, later).kind == "returned"
 
 
 def test_a_visit_counts_from_the_first_sight_not_from_the_decision():
     book, visitor = seen_once()
-    event = book.see(visitor, START + 1002, START + 1000)
+    event = doorcam.Visits(book).see(visitor, START + 1000, START + 1002)
     assert event.moment == START + 1000 and event.seconds == 1000
     assert visitor.first_seen_this_interaction == START + 1000
     assert visitor.at_door(START + 1002) == 2
@@ -51,24 +52,24 @@ def test_a_visit_counts_from_the_first_sight_not_from_the_decision():
 
 def test_being_seen_late_within_the_gap_is_no_new_visit():
     book, visitor = seen_once()
-    assert book.see(visitor, START + GAP + 5, START + GAP - 1) is None  # came back in time, decided later
+    assert doorcam.Visits(book).see(visitor, START + GAP - 1, START + GAP + 5) is None  # back in time, decided later
 
 
 def test_a_last_sight_in_the_future_was_just_now():
     book, visitor = seen_once(START + YEAR)
-    book.see(visitor, START + YEAR + 10, START + YEAR + 10)
-    assert book.see(visitor, START, START) is None
+    doorcam.Visits(book).see(visitor, START + YEAR + 10, START + YEAR + 10)
+    assert doorcam.Visits(book).see(visitor, START, START) is None
     assert visitor.seen_count == 1
     assert visitor.this_visit() == 10 and visitor.at_door(START) == 10
-    book.see(visitor, START + 5, START + 5)
+    doorcam.Visits(book).see(visitor, START + 5, START + 5)
     assert visitor.this_visit() == 15
 
 
 def test_times_of_visits_add_up():
     book, visitor = seen_once()
     for begin, end in ((0, 20), (1000, 1007), (5000, 5100)):
-        book.see(visitor, START + begin, START + begin)
-        book.see(visitor, START + end, START + begin)
+        doorcam.Visits(book).see(visitor, START + begin, START + begin)
+        doorcam.Visits(book).see(visitor, START + begin, START + end)
     assert visitor.seen_count == 3
     assert visitor.total_seconds() == 20 + 7 + 100
     assert visitor.longest_visit() == 100 and visitor.this_visit() == 100
@@ -142,7 +143,7 @@ def test_gaps_shorter_than_a_track_is_kept(gap, away, kinds):
 def test_what_was_seen_in_a_picture_that_was_none_was_not_seen(story):
     story.show(ANNA, seconds=5)
     story.show(ANNA, BEN, seconds=10)
-    story.door.lose(START + 3)
+    story.lose(START + 3)
     anna, ben = (story.book.visitors[number] for number in (1, 2))
     assert anna.last_seen == START + 3 and ben.this_visit() == 0
     assert {1, 2} <= story.book.changed  # and it is saved
@@ -153,7 +154,7 @@ def test_what_was_seen_in_a_picture_that_was_none_was_not_seen(story):
 
 def test_who_is_there_when_the_picture_is_back_has_not_left(story):
     story.show(ANNA, seconds=20)
-    story.door.lose(START + 9)
+    story.lose(START + 9)
     story.arrive([ANNA], GAP - 12, seconds=3)
     story.finish()
     assert story.events == [("new", 1), ("left", 1)] and story.told[-1].seconds > GAP
@@ -173,7 +174,7 @@ def test_the_end_of_the_program_ends_every_visit(story):
     story.show(ANNA, BEN, seconds=4)
     story.finish()
     assert sorted(story.events[2:]) == [("left", 1), ("left", 2)]
-    assert not story.door.tracks and not story.door.visits
+    assert not story.door.tracks and not story.visits.going()
 
 
 def test_who_leaves_before_being_decided_but_shown_enough_counts(metric):
@@ -413,13 +414,13 @@ def test_card_text(visits, name, text):
 def test_the_strip_holds_those_seen_in_the_last_seconds(story):
     story.show(BEN, seconds=3)
     story.show(BEN, ANNA, seconds=3)
-    assert [visitor.number for visitor in story.door.at_door(story.now)] == [1, 2]
+    assert [visitor.number for visitor in story.visits.at_door(story.now)] == [1, 2]
     story.show(ANNA, seconds=doorcam.STRIP_SECONDS - STEP)
-    assert [visitor.number for visitor in story.door.at_door(story.now)] == [1, 2]
+    assert [visitor.number for visitor in story.visits.at_door(story.now)] == [1, 2]
     story.show(ANNA, looks=1)
-    assert [visitor.number for visitor in story.door.at_door(story.now)] == [2]
+    assert [visitor.number for visitor in story.visits.at_door(story.now)] == [2]
     story.nobody(doorcam.STRIP_SECONDS)
-    assert story.door.at_door(story.now) == []
+    assert story.visits.at_door(story.now) == []
 
 
 def test_the_ignored_are_known_but_not_shown():
@@ -428,4 +429,4 @@ def test_the_ignored_are_known_but_not_shown():
     story.show(ANNA, BEN, seconds=3 + STEP)
     assert story.visitors() == [1, 2] and len(story.book) == 2
     assert story.labels() == ["At door 3s"]
-    assert [visitor.number for visitor in story.door.at_door(story.now)] == [2]
+    assert [visitor.number for visitor in story.visits.at_door(story.now)] == [2]
