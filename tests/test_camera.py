@@ -364,20 +364,20 @@ def test_half_a_frame_now_and_then_is_no_camera_that_is_back(http_camera, tmp_pa
 
 def test_a_camera_that_stands_still_is_no_picture(http_camera, tmp_path):
     """A relay that repeats its last picture for ever: the visit ends when it froze, and goes on when it moves again."""
-    moving = list(visit_frames(20))
+    moving, still = list(visit_frames(20)), 5.0
     http_camera.frames = moving
     shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
 
     def last_seen():
         return doorcam.read_known_faces((tmp_path / "known_faces.dat").read_bytes())[0][0].last_seen
     with Doorcam("--source", http_camera.address, "--headless", "--visit-gap", "3", "--log", "log.csv",
-                 folder=tmp_path) as door:
+                 folder=tmp_path, settings={"PICTURE_STILL": still}) as door:
         door.wait_for("visitor 1 returned", 60)
         http_camera.frames, frozen = moving[:1], time.time()
         door.wait_for("s (it stands still): trying to get it back", 40)
         door.wait_for("visitor 1 left", 10)
         wait_for(lambda: abs(last_seen() - frozen) < 2, 20, "it was last seen at another time")
-        time.sleep(doorcam.PICTURE_STILL + 3)  # it is opened again, and shows the same
+        time.sleep(still + 3)  # it is opened again, and shows the same
         assert len(door.err().splitlines()) == 1 and door.out().count("returned") == 1
         http_camera.frames = moving
         door.wait_for("is back", BACK)

@@ -153,7 +153,7 @@ def machine(tmp_path):
 
 @pytest.mark.parametrize("sudo", (True, False))
 @pytest.mark.parametrize("heading, last", ((SET_UP, "doorcam.py --source demo --engine dlib"),
-                                           (TESTS, "-m pytest tests")))
+                                           (TESTS, "-m pytest tests -n 3 --dist worksteal")))
 def test_the_commands_work_as_they_stand_with_sudo_and_without(machine, heading, last, sudo):
     status, steps = machine(code_after(heading), sudo)
     assert status == 0
