@@ -4208,6 +4208,35 @@ class Stop:
         self.asked = True
 
 
+class View:
+    """What the window shows: the picture of a Door, who is there, what there is to say; and what is asked for in it."""
+
+    def __init__(self, options):
+        self.window = NoWindow() if options.headless else Window(options.fullscreen)
+        self.controls, self._overlay = Controls(), None if options.headless else Overlay()
+
+    def show(self, door, visits, now, notice=None, lost=False):
+        """Draws on the newest frame, reduced to the size in which it is shown, and shows it; the Requests that follow.
+        notice: said in the picture; lost: nobody knows any more where the faces are."""
+        if isinstance(self.window, NoWindow):
+            return []
+        marks, visitors, steady = [] if lost else door.marks(now), visits.at_door(now), time.monotonic()
+        frame = np.zeros((CAPTURE_HEIGHT, CAPTURE_WIDTH, 3), np.uint8) if door.frame is None else door.frame
+        looked_at = min(frame.shape[1], LOOK_WIDTH)
+        frame = at_most(frame, frame.shape[1] * self.window.factor(frame))
+        larger = frame.shape[1] / float(looked_at)
+        marks = [mark._replace(box=whole_box(scale_box(mark.box, larger))) for mark in marks]
+        lines = (notice, self.controls.naming.line(steady))
+        picture, cards = self._overlay.draw(frame, marks, visitors, [line for line in lines if line])
+        self.controls.drawn(cards, marks, visitors)
+        self.controls.panel.draw(picture, visits.book, steady)
+        return self.controls.requests(self.window.show(picture), visits.book, steady)
+
+    def poll(self, book):
+        """Lets the window live on without a new frame; the Requests that follow."""
+        return self.controls.requests(self.window.poll(), book, time.monotonic())
+
+
 class House:
     """All that watching the door needs, put together from the options: the book and its visits, the Door, recognition,
     the file, the log, the window."""
@@ -4225,9 +4254,7 @@ class House:
         self.mask = Mask(options.mask) if options.mask else None
         self.log = EventLog(options.log) if options.log else None
         self.command = VisitCommand(options.on_visit) if options.on_visit else None
-        self.window = NoWindow() if options.headless else Window(options.fullscreen)
-        self.overlay = None if options.headless else Overlay()
-        self.controls, self.stats, self.camera = Controls(), Stats(), None
+        self.view, self.stats, self.camera = View(options), Stats(), None
         self.introduced, self.forgot_at = False, -math.inf
         self.begin(Book(DLIB if self.loading else metric))  # nobody's, as long as the file is being read
         self.recognizer = None if by_visitors else self.start_recognizer()
@@ -4254,7 +4281,7 @@ class House:
         source = self.options.source
         if source.kind == "demo":
             portraits = demo_portraits(os.path.join(os.path.dirname(os.path.abspath(__file__)), EXAMPLE))
-            while not self.watch_the_door(self.at_speed(demo_frames(portraits, time.time()))) and self.window.lasts:
+            while not self.watch_the_door(self.at_speed(demo_frames(portraits, time.time()))) and self.view.window.lasts:
                 self.finish_visits()
                 self.begin(self.book if self.path else Book(self.book.metric))
         elif self.sync:
@@ -4266,7 +4293,7 @@ class House:
 
     def at_speed(self, frames):
         """A recording in a window runs at its own speed, without one as fast as it can."""
-        return paced(frames) if self.window.lasts else frames
+        return paced(frames) if self.view.window.lasts else frames
 
     def lose(self, moment):
         """There has been no picture since `moment`."""
@@ -4289,13 +4316,13 @@ class House:
             events = self.find_faces(frame, now)
             if frame is not None:
                 self.stats.frame()
-                said = self.show(now)
+                requests = self.view.show(self.door, self.visits, now, self.notice())
             else:
-                said = self.show_again(now)
+                requests = self.show_again(now)
             events += self.door.end_tracks(now)
             events += self.visits.end(self.door.tracks, now)
             self.tell(events)
-            if self.stop.asked or not self.obey(said):
+            if self.stop.asked or not self.obey(requests):
                 return True
             self.saver.save_when_due(urgent=bool(events))
         return False
@@ -4357,45 +4384,24 @@ class House:
             return down or self.anew.notice()
         return "Reading the known faces" if time.monotonic() - self.loading_since > 1.0 else None
 
-    def show(self, now, lost=False, notice=None):
-        """Draws on the newest frame, reduced to the size in which it is shown, and shows it; returns what the user did.
-        lost: where the faces are is not known any more; notice: said instead of the usual."""
-        if isinstance(self.window, NoWindow):
-            return []
-        frame, steady = self.door.frame, time.monotonic()
-        marks, visitors = [] if lost else self.door.marks(now), self.visits.at_door(now)
-        if frame is None:
-            frame = np.zeros((CAPTURE_HEIGHT, CAPTURE_WIDTH, 3), np.uint8)
-        looked_at = min(frame.shape[1], LOOK_WIDTH)
-        frame = at_most(frame, frame.shape[1] * self.window.factor(frame))
-        larger = frame.shape[1] / float(looked_at)
-        marks = [mark._replace(box=whole_box(scale_box(mark.box, larger))) for mark in marks]
-        lines = (notice or self.notice(), self.controls.naming.line(steady))
-        picture, cards = self.overlay.draw(frame, marks, visitors, [line for line in lines if line])
-        self.controls.drawn(cards, marks, visitors)
-        self.controls.panel.draw(picture, self.book, steady)
-        return self.window.show(picture)
-
     def show_again(self, now):
-        """No new frame came: the window lives on, and says so after a while; returns what the user did."""
-        if self.camera is None:
-            return self.window.poll()
-        silent = self.camera.silent()
-        if self.door.frame is not None and silent < REDRAW_AFTER:
-            return self.window.poll()
+        """No new frame came: the window lives on, and says so after a while; the Requests that follow."""
+        silent = self.camera.silent() if self.camera else 0.0
+        if self.camera is None or (self.door.frame is not None and silent < REDRAW_AFTER):
+            return self.view.poll(self.book)
         lost = silent > CAMERA_LOST
         notice = "No picture since " + duration(silent) if lost else self.notice()
         if self.door.frame is None:
             notice = notice or "Waiting for the picture of " + str(self.camera.source)
-        return self.show(now, lost, notice)
+        return self.view.show(self.door, self.visits, now, notice, lost)
 
-    def obey(self, said):
-        """Does what keys and clicks ask for; False if that is to quit."""
-        for request in self.controls.requests(said, self.book, time.monotonic()):
+    def obey(self, requests):
+        """Does what is asked for; False if that is to quit."""
+        for request in requests:
             if request.command == "quit":
                 return False
             if request.command == "fullscreen":
-                self.window.toggle_fullscreen()
+                self.view.window.toggle_fullscreen()
                 continue
             try:
                 put_line(printable(obey(self.book, request)))
@@ -4428,7 +4434,7 @@ class House:
             self.loading.close()
         if self.recognizer:
             self.recognizer.close()
-        self.window.close()
+        self.view.window.close()
         if self.command:
             self.command.close()
         return released

@@ -357,6 +357,7 @@ class Replay(doorcam.House):
         with unittest.mock.patch.object(doorcam, "Recognizer", lambda *_, **__: recognizer):
             super().__init__(watch_options(engine), types.SimpleNamespace(asked=False))
         self.begin(doorcam.Book(self.book.metric))
+        self.view.show = self.note
         self.owners, self.stays = {}, []        # number: person; the Visits of the stream
 
     def stream(self, clips):
@@ -388,7 +389,7 @@ class Replay(doorcam.House):
         self.now = now
         return super().find_faces(frame, now)
 
-    def show(self, now, lost=False, notice=None):
+    def note(self, *_, **__):
         """Instead of drawing, notes who the largest face in view is said to be."""
         in_view = [track for track in self.door.tracks if self.now - track.seen < doorcam.BOX_LOST]
         if in_view:
