@@ -720,7 +720,7 @@ def measure_doorcam(size, path):
 
     def save():
         book.changed.add(1)
-        saver.save_when_due(urgent=True)
+        saver.save_when_due()
     look_up = [seconds_of(book.lookup_known_face, face) for face in faces]
     gaps, saved = zip(*[save_in_a_loop(lambda: book.lookup_known_face(faces[0]), action)
                         for action in (lambda: None, save, save)])

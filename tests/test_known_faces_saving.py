@@ -205,7 +205,7 @@ def test_a_full_disk(disk, monkeypatch, capsys):
     before = set(os.listdir(disk.folder))
     for moment in range(5):
         book.register_new_face(files.original_encoding(moment), moment, doorcam.to_jpeg(files.smooth_picture()))
-        saver.save_when_due(urgent=True)
+        saver.save_when_due()
         finish_save(saver)
     assert numbers_in(path) == [1] and set(os.listdir(disk.folder)) == before
     said = capsys.readouterr().err.splitlines()
@@ -262,10 +262,10 @@ def test_what_is_urgent_during_a_save_is_saved_right_after_it(path, slow_disk):
     book = files.own_book(1)
     saver = doorcam.Saver(path, book)
     book.changed.add(1)
-    saver.save_when_due(urgent=True)
+    saver.save_when_due()
     begun(slow_disk, 1)
     book.register_new_face(files.original_encoding(5), 0)
-    saver.save_when_due(urgent=True)        # in vain for now
+    saver.save_when_due()        # in vain for now
     saver.save_when_due()
     assert len(slow_disk.saved) == 1
     slow_disk.let_go(saver)
@@ -282,11 +282,11 @@ def test_a_failed_save_is_tried_again_in_a_while_and_at_the_end(path, slow_disk,
     book = files.own_book(1)
     saver = doorcam.Saver(path, book)
     book.changed.add(1)
-    saver.save_when_due(urgent=True)
+    saver.save_when_due()
     begun(slow_disk, 1)
     slow_disk.errors.append(OSError(errno.EIO, "Input/output error"))
     slow_disk.let_go(saver)
-    saver.save_when_due(urgent=True)
+    saver.save_when_due()
     assert len(slow_disk.saved) == 1        # a broken disk is not asked again at once
     now = time.monotonic()
     monkeypatch.setattr(doorcam.time, "monotonic", lambda: now + doorcam.SAVE_RETRY + 1)
@@ -305,7 +305,7 @@ def test_a_failed_save_is_tried_again_in_a_while_and_at_the_end(path, slow_disk,
 
 def test_nothing_is_saved_when_nothing_changed(path, slow_disk):
     saver = doorcam.Saver(path, files.own_book(1))
-    saver.save_when_due(urgent=True)
+    saver.save_when_due()
     saver.close()
     assert slow_disk.saved == []
 
@@ -339,7 +339,7 @@ def test_a_book_without_a_file_is_never_saved(tmp_path, monkeypatch):
     book = files.own_book(1)
     book.changed.add(1)
     saver = doorcam.Saver(None, book)
-    saver.save_when_due(urgent=True)
+    saver.save_when_due()
     saver.close()
     assert os.listdir(str(tmp_path)) == []
 
