@@ -189,7 +189,8 @@ class Event(typing.NamedTuple):
     kind: str                   # new, returned, left; mistaken: somebody else was taken for the visitor
     moment: float               # s since the epoch
     visitor: object
-    seconds: object = None      # left: from the first to the last sight; returned: since the visit before
+    seconds: object = None      # left: from the first to the last sight; returned: since the visit before,
+                                # None where its time is in the future, so that nobody knows
 
 
 class Metric(typing.NamedTuple):
@@ -282,17 +283,18 @@ def say(text):
 
 def put_line(line, file=None):
     """Prints a line, by default on standard output. Letters that the terminal lacks, its end, and a full disk to which
-    the output goes stop nothing: only this line is lost."""
+    the output goes stop nothing; of a full disk only this line is lost."""
     file = file or sys.stdout
     encoding = file.encoding or "utf-8"
     try:
         print(line.encode(encoding, "replace").decode(encoding), file=file, flush=True)
-    except OSError:
+    except OSError as error:
         with contextlib.suppress(OSError):  # it was closed
             with open(os.devnull, "wb") as nowhere, open(os.dup(file.fileno()), "wb") as before:
                 os.dup2(nowhere.fileno(), file.fileno())
                 file.flush()  # what Python still holds of it would be tried again, at the latest at the end
-                os.dup2(before.fileno(), file.fileno())
+                if error.errno not in (errno.EPIPE, errno.EIO):  # who read the output, or the terminal, has gone
+                    os.dup2(before.fileno(), file.fileno())
 
 
 def printable(text):
@@ -673,6 +675,17 @@ def read_recording(source, flip, start):
     if expected - count > max(rate / 2, expected / 50):
         raise DoorcamError("%s breaks off after %d of %d frames: what was seen up to there counts"
                            % (source, count, expected))
+
+
+def recording_seconds(source):
+    """How long a recording seems to be, 0 where that is unknown: so long ago it begins, that nothing in it is in the
+    future."""
+    if source.kind != "file" or not os.path.isfile(source.value):  # a named pipe can be read only once
+        return 0.0
+    capture = open_with_ffmpeg(source)
+    rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    capture.release()
+    return count / rate if 0.5 <= rate <= 1000 and 0 < count < 1e8 else 0.0
 
 
 def without_stills(frames, name, lose):
@@ -2051,11 +2064,12 @@ class Book:
         self.changed.add(visitor.number)
         visitor.seen_frames += 1
         event, away = None, since - visitor.last_seen
-        if away >= gap:
+        unknown = visitor.last_seen > now + CLOCK_JUMP and abs(gap) < math.inf  # the clock was another in an earlier run
+        if away >= gap or unknown:
             visitor.longest, visitor.seconds_before = visitor.longest_visit(), visitor.total_seconds()
             visitor.first_seen_this_interaction = since
             visitor.seen_count += 1
-            event = Event("returned", since, visitor, away)
+            event = Event("returned", since, visitor, None if unknown else away)
         elif visitor.last_seen > now:  # the clock was set back: seen just now
             visitor.first_seen_this_interaction += now - visitor.last_seen
         visitor.last_seen = now
@@ -2630,9 +2644,10 @@ def jpeg_size(data):
 
 def record_of(visitor, numbers_given):
     """(encoding, metadata) as they stand in known_faces.dat."""
-    metadata = dict(visitor.extra)
-    for key in ("first_seen", "first_seen_this_interaction", "last_seen"):
+    metadata = dict(visitor.extra, utc={})  # the original program's local times, and what they are wherever one is
+    for key in SEEN_KEYS:
         metadata[key] = datetime.datetime.fromtimestamp(getattr(visitor, key))
+        metadata["utc"][key] = float(getattr(visitor, key)), metadata[key]
     for key, kind in (("number", int), ("name", str), ("ignored", bool), ("engine", str), ("seconds_before", float),
                       ("longest", float)):
         metadata[key] = kind(getattr(visitor, key))  # numpy's own numbers would name numpy's insides in the file
@@ -2811,13 +2826,16 @@ def read_encodings(values, engine):
 
 
 def read_time(metadata, *keys):
-    """Seconds since the epoch of the first of the keys that holds a time; ValueError if none does."""
+    """Seconds since the epoch of the first of the keys that holds a time; ValueError if none does. Those of doorcam hold
+    in any time zone, as long as the original program has not written another local time."""
     for key in keys:
         if isinstance(metadata.get(key), datetime.datetime):
             with contextlib.suppress(OverflowError, OSError, ValueError):
-                seconds = metadata[key].timestamp()
-                if -86400 <= seconds < 32503680000:  # up to the year 3000
-                    return seconds
+                own = metadata["utc"].get(key) if isinstance(metadata.get("utc"), dict) else None
+                known = isinstance(own, tuple) and len(own) == 2 and type(own[0]) is float and own[1] == metadata[key]
+                for seconds in ([own[0]] if known else []) + [metadata[key].timestamp()]:
+                    if -86400 <= seconds < 32503680000:  # up to the year 3000
+                        return seconds
     raise ValueError("it has no valid time %s" % keys[0])
 
 
@@ -2843,7 +2861,7 @@ def read_picture(value):
 SEEN_KEYS = ("first_seen", "first_seen_this_interaction", "last_seen")  # in the order of time
 OWN_KEYS = SEEN_KEYS + ("seen_count", "seen_frames", "face_image", "number", "name", "ignored", "engine", "longest",
                         "seconds_before", "face_image_quality", "encodings", "other_encodings", "apart",
-                        "numbers_given")
+                        "numbers_given", "utc")
 
 
 def read_visitor(encoding, metadata):
@@ -3897,19 +3915,25 @@ class EventLog:
     WAITING = 1000              # rows that are kept while the file cannot be written
 
     def __init__(self, path):
-        self.path, self._failed, self._waiting = path, False, collections.deque(maxlen=self.WAITING)
+        self.path, self._failed, self._waiting = path, False, collections.deque()
+        self._headed, self._lost, self._again = False, 0, math.inf  # _again: when to try again, s
         try:
             self._append([])
         except OSError as error:
             raise DoorcamError("%s cannot be written (%s): name another file with --log" % (path, why(error)))
 
     def _append(self, rows):
-        """Adds whole rows or none. The file is opened each time: another program may have replaced it."""
-        with open(os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "r+b", 0) as file:  # people's days
-            size = os.fstat(file.fileno()).st_size
+        """Adds whole rows or none. The file is opened each time: another program may have replaced it. What is no file,
+        as a pipe, gets the header once, and is not waited for."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+        with open(os.open(self.path, flags, 0o600), "r+b", 0) as file:  # 0600: people's days
+            state = os.fstat(file.fileno())
+            size = state.st_size if stat.S_ISREG(state.st_mode) else int(self._headed)
             text = io.StringIO(newline="")
-            if size and os.pread(file.fileno(), 1, size - 1) not in (b"\n", b"\r"):
-                text.write("\r\n")  # somebody's editor, or a pulled plug, left an unfinished line
+            if stat.S_ISREG(state.st_mode) and size:
+                start = os.pread(file.fileno(), 4096, max(0, size - 4096)).replace(b"\r", b"\n").split(b"\n")[-1]
+                if start:  # somebody's editor, or a pulled plug, left an unfinished line, perhaps within a name
+                    text.write('"\r\n' if start.count(b'"') % 2 else "\r\n")
             csv.writer(text).writerows(([] if size else [self.HEADER]) + list(rows))
             data = text.getvalue().encode("utf-8")
             try:
@@ -3919,29 +3943,51 @@ class EventLog:
                 with contextlib.suppress(OSError):
                     file.truncate(size)
                 raise
+            self._headed = True
 
     def write(self, event):
-        """Appends the event; what cannot be written is said once and written with a later event."""
+        """Appends the event; what cannot be written is said once and written as soon as it can."""
         seconds = "%d" % round(event.seconds) if event.kind == "left" else ""
         visit = event.visitor.seen_count + (event.kind == "mistaken")  # the one that is taken back
         self._waiting.append((iso_time(event.moment), event.kind, event.visitor.number,
                               spreadsheet_text(event.visitor.name), visit, seconds))
+        if len(self._waiting) > self.WAITING:
+            self._waiting.popleft()
+            self._lost += 1
+            if self._lost == 1:
+                say("more than %d lines wait for %s: the oldest are lost" % (self.WAITING, self.path))
+        self._write()
+
+    def look_after(self):
+        """Tries again what could not be written, once in a while."""
+        if time.monotonic() >= self._again:
+            self._write()
+
+    def _write(self):
         try:
             self._append(self._waiting)
         except OSError as error:
             if not self._failed:
                 say("%s cannot be written (%s): what happens is added as soon as it can" % (self.path, why(error)))
-            self._failed = True
+            self._failed, self._again = True, time.monotonic() + SAVE_RETRY
             return
         self._waiting.clear()
         if self._failed:
-            say("%s is written again" % self.path)
-        self._failed = False
+            say("%s is written again%s" % (self.path, self._lost and ", %d lines are lost" % self._lost or ""))
+        self._failed, self._lost, self._again = False, 0, math.inf
+
+    def close(self):
+        """The last try."""
+        if self._waiting:
+            self._write()
+        if self._waiting:
+            say("%s could not be written: %d lines are lost" % (self.path, self._lost + len(self._waiting)))
 
 
 def spreadsheet_text(text):
-    """A text that no spreadsheet takes for a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@") else text
+    """A text that no spreadsheet takes for a formula, whichever separator it goes by, for not all heed quotation marks
+    in the middle of a line."""
+    return re.sub(r"(^|[;,|\t])([\s\"']*)(?=[=+@\uff1d\uff0b\uff20\uff0d-])", r"\1\2'", text)
 
 
 class VisitCommand:
@@ -4191,7 +4237,7 @@ class Watch:
                 self.finish_visits()
                 self.begin(self.book if self.path else Book(self.book.metric))
         elif self.sync:
-            frames = read_recording(source, self.options.flip, time.time())
+            frames = read_recording(source, self.options.flip, time.time() - recording_seconds(source))
             self.watch_the_door(self.at_speed(without_stills(frames, str(source), self.lose)))
         else:
             self.camera = LiveCamera(source, self.options.flip)
@@ -4348,6 +4394,8 @@ class Watch:
                     self.log.write(event)
                 if self.command and event.kind in ("new", "returned"):
                     self.command.start(event, self.shown)
+        if self.log:
+            self.log.look_after()
         if self.door.broken_encodings and not self.broken_said:
             self.broken_said = True
             say("the engine gives encodings that are no numbers (known of some builds on the Jetson Nano): they are "
@@ -4371,6 +4419,8 @@ class Watch:
     def finish_visits(self):
         """Ends what goes on, and saves."""
         self.tell(self.door.finish(self.shown_at if self.shown_at is not None else time.time()))
+        if self.log:
+            self.log.close()
         self.saver.close()
 
     def close(self):
@@ -4699,8 +4749,9 @@ def read_visits(path):
     visits = {}
     try:
         with open(path, encoding="utf-8", errors="replace", newline="") as file:
-            for row in csv.reader(line.replace("\0", "") for line in file):
-                with contextlib.suppress(ValueError, IndexError):
+            for line in file:  # one by one, for an unfinished one must not take others with it
+                with contextlib.suppress(ValueError, IndexError, StopIteration):
+                    row = next(csv.reader([line.replace("\0", "")]))
                     moment = datetime.datetime.strptime(row[0][:19], "%Y-%m-%dT%H:%M:%S")
                     key = int(row[2]), int(row[4])
                     if row[1] == "left" and key in visits:
