@@ -44,6 +44,17 @@ def clip(tmp_path_factory):
     return write_clip(tmp_path_factory.mktemp("clip") / "visit.avi", visit_frames(30))
 
 
+@pytest.mark.parametrize("name", ("stderr", "stdout"))
+def test_what_is_said_when_there_is_room_again_is_heard(tmp_path, name):
+    program = ("import resource, sys; sys.path.insert(0, %r); import doorcam\n"
+               "for room in (0, 4096):\n"
+               "    resource.setrlimit(resource.RLIMIT_FSIZE, (room, 4096))\n"
+               "    doorcam.put_line('room for %%d' %% room, sys.%s)" % (os.path.dirname(doorcam.__file__), name))
+    with open(str(tmp_path / "said"), "wb") as file:
+        assert subprocess.call([sys.executable, "-c", program], **{name: file}) == 0
+    assert (tmp_path / "said").read_text() == "room for 4096\n"
+
+
 # ---------------------------------------------------------------------------------------------------- the demo
 
 
