@@ -2001,7 +2001,8 @@ class Book:
 
     def register_new_face(self, encoding, now, jpeg=None, quality=0.0):
         """Enrols a newcomer and returns the Visitor."""
-        visitor = Visitor(next_number(self.numbers_given, self.visitors), [np.asarray(encoding, np.float32)], now, self.metric.engine, jpeg)
+        visitor = Visitor(next_number(self.numbers_given, self.visitors), [np.asarray(encoding, np.float32)], now,
+                          self.metric.engine, jpeg)
         visitor.quality = quality
         self._insert(visitor)
         return visitor
@@ -2064,7 +2065,7 @@ class Book:
         self.changed.add(visitor.number)
         visitor.seen_frames += 1
         event, away = None, since - visitor.last_seen
-        unknown = visitor.last_seen > now + CLOCK_JUMP and abs(gap) < math.inf  # the clock was another in an earlier run
+        unknown = visitor.last_seen > now + CLOCK_JUMP and abs(gap) < math.inf  # in an earlier run
         if away >= gap or unknown:
             visitor.longest, visitor.seconds_before = visitor.longest_visit(), visitor.total_seconds()
             visitor.first_seen_this_interaction = since
@@ -2159,8 +2160,7 @@ class Book:
         return None
 
     def snapshot(self):
-        """What known_faces.dat is to hold, [encodings, metadata, numbers_given]; only the records of changed visitors are
-        made."""
+        """What known_faces.dat is to hold, [encodings, metadata, numbers_given]; makes only records of who changed."""
         for number in self.changed.intersection(self.visitors):
             self._saved[number] = record_of(self.visitors[number], self.numbers_given)
         self.changed.clear()
@@ -2826,8 +2826,8 @@ def read_encodings(values, engine):
 
 
 def read_time(metadata, *keys):
-    """Seconds since the epoch of the first of the keys that holds a time; ValueError if none does. Those of doorcam hold
-    in any time zone, as long as the original program has not written another local time."""
+    """Seconds since the epoch of the first of the keys that holds a time; ValueError if none does. Those of doorcam
+    hold in any time zone, as long as the original program has not written another local time."""
     for key in keys:
         if isinstance(metadata.get(key), datetime.datetime):
             with contextlib.suppress(OverflowError, OSError, ValueError):
@@ -2999,8 +2999,8 @@ def bounded(size):
 
 
 def read_with_journal(path):
-    """(visitors, numbers_given, problems) of a file and its journal, None if there is no file. An empty file is an empty
-    book; instead of one that was being written in place its .copy counts. ValueError if it is none."""
+    """(visitors, numbers_given, problems) of a file and its journal, None if there is no file. An empty file is an
+    empty book; instead of one that was being written in place its .copy counts. ValueError if it is none."""
     journal = read_file(os.path.realpath(path) + ".journal") or b""  # first: a file that is replaced then has all of it
     data, copy = read_file(path), read_file(os.path.realpath(path) + ".copy")
     if data is None:

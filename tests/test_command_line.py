@@ -44,6 +44,22 @@ def clip(tmp_path_factory):
     return write_clip(tmp_path_factory.mktemp("clip") / "visit.avi", visit_frames(30))
 
 
+def test_a_recording_ends_now(clip):
+    source, now = doorcam.parse_source(clip), 1.7e9
+    frames = list(doorcam.read_recording(source, "none", now - doorcam.recording_seconds(source)))
+    assert now - 0.2 <= frames[-1][1] <= now and frames[0][1] == pytest.approx(now - 3.0, abs=0.01)
+
+
+def test_visits_of_a_recording_are_not_in_the_future(clip, tmp_path):
+    began = datetime.datetime.now().replace(microsecond=0) - datetime.timedelta(seconds=4)
+    for _ in range(2):
+        status, _, err = run_doorcam("--headless", "--source", clip, "--log", "visits.csv", folder=tmp_path)
+        assert (status, err) == (0, "")
+    times = [datetime.datetime.strptime(row["time"][:19], "%Y-%m-%dT%H:%M:%S")
+             for row in read_log(tmp_path / "visits.csv")]
+    assert times and began <= min(times) and max(times) <= datetime.datetime.now()
+
+
 @pytest.mark.parametrize("name", ("stderr", "stdout"))
 def test_what_is_said_when_there_is_room_again_is_heard(tmp_path, name):
     program = ("import resource, sys; sys.path.insert(0, %r); import doorcam\n"

@@ -441,8 +441,8 @@ def test_a_hostile_journal_does_nothing(running, entry):
     if len(data) > 1 << 20:
         return
     with open(running.path, "rb") as file, open(running.path + ".journal", "wb") as journal:
-        journal.write(hashlib.sha256(file.read()).hexdigest().encode() + b"%d %d 99\n" % (len(data), zlib.crc32(b"99" + data))
-                      + data)
+        journal.write(hashlib.sha256(file.read()).hexdigest().encode()
+                      + b"%d %d 99\n" % (len(data), zlib.crc32(b"99" + data)) + data)
     doorcam.load_known_faces(running.path, doorcam.DLIB)
     assert not os.path.exists("touched")
 
