@@ -67,7 +67,9 @@ class Month:
             self.events[event.kind] += 1
             self.log.write(event)
         before = self.saver._thread
-        self.saver.save_when_due()  # a month's saves in minutes
+        if events and self.chance.random() < 0.02:
+            self.saver._due = 0.0  # a month's saves in minutes
+        self.saver.save_when_due()
         self.saves += self.saver._thread is not before and self.saver._thread is not None
 
     def wait(self, seconds):
