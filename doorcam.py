@@ -24,6 +24,7 @@ Keys in the window:
 
 Files:
   known_faces.dat                   everybody who is known (--faces names another); delete it to start afresh
+  known_faces.dat.journal           what changed since that was written, while doorcam runs or after a power cut
   known_faces.dat.lock              says which process writes known_faces.dat; it may stay
 
 Words:
@@ -71,6 +72,7 @@ import traceback
 import typing
 import unicodedata
 import warnings
+import zlib
 
 STARTED_WITH = dict(os.environb)  # for the commands of --on-visit: what follows, and OpenCV, change the environment
 
@@ -113,8 +115,7 @@ VISIT_GAP = 300.0             # s not seen after which somebody who is seen agai
 STRIP_SECONDS = 10.0          # s after the last sight in which somebody is shown in the strip
 NEW_SECONDS = 5.0             # s in which the label of a newcomer says so
 MAX_ENCODINGS = 8             # kept of a visitor, one a visit: other light, glasses, night
-SAVE_PERIOD = 10.0            # s between two saves of what changed
-SAVE_PERIOD_PER_MB = 6.0      # s more for each megabyte of the file: a big one is not written all day to an SD card
+SAVE_PERIOD = 10.0            # s between two saves of what changed: what a power cut may cost
 SAVE_RETRY = 30.0             # s after a save that failed
 
 WHITE, RED, GREEN, GREY = (255, 255, 255), (0, 0, 220), (60, 150, 0), (90, 90, 90)  # BGR
@@ -152,6 +153,7 @@ MAX_PICTURE_SCANS = 30        # of one stored JPEG; each is decoded over the who
 MAX_PROBLEM_LINES = 10        # about bad records of one file
 MAX_ENGINES = 4               # whose encodings of one visitor are read
 MAX_NAME = 100                # characters
+MAX_NUMBER = 2 ** 31 - 1      # of a visitor, and the largest count in a record
 
 # ------------------------------------------------------------------------------------------------------- types
 
@@ -187,7 +189,8 @@ class Event(typing.NamedTuple):
     moment: float               # s since the epoch
     visitor: int                # the number; outside the book nobody holds more of a visitor
     visit: int                  # which of the visitor's visits
-    seconds: object = None      # left: from the first to the last sight; returned: since the visit before
+    seconds: object = None      # left: from the first to the last sight; returned: since the visit before,
+                                # None where its time is in the future, so that nobody knows
 
 
 class Mark(typing.NamedTuple):
@@ -287,13 +290,19 @@ def say(text):
 
 
 def put_line(line, file=None):
-    """Prints a line, by default on standard output. Letters that the terminal lacks, and its end, stop nothing."""
+    """Prints a line, by default on standard output. Letters that the terminal lacks, its end, and a full disk to which
+    the output goes stop nothing; of a full disk only this line is lost."""
     file = file or sys.stdout
     encoding = file.encoding or "utf-8"
     try:
         print(line.encode(encoding, "replace").decode(encoding), file=file, flush=True)
-    except OSError:  # the terminal was closed, or who read the output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+    except OSError as error:
+        with contextlib.suppress(OSError):  # it was closed
+            with open(os.devnull, "wb") as nowhere, open(os.dup(file.fileno()), "wb") as before:
+                os.dup2(nowhere.fileno(), file.fileno())
+                file.flush()  # what Python still holds of it would be tried again, at the latest at the end
+                if error.errno not in (errno.EPIPE, errno.EIO):  # who read the output, or the terminal, has gone
+                    os.dup2(before.fileno(), file.fileno())
 
 
 def printable(text):
@@ -674,6 +683,17 @@ def read_recording(source, flip, start):
     if expected - count > max(rate / 2, expected / 50):
         raise DoorcamError("%s breaks off after %d of %d frames: what was seen up to there counts"
                            % (source, count, expected))
+
+
+def recording_seconds(source):
+    """How long a recording seems to be, 0 where that is unknown: so long ago it begins, that nothing in it is in the
+    future."""
+    if source.kind != "file" or not os.path.isfile(source.value):  # a named pipe can be read only once
+        return 0.0
+    capture = open_with_ffmpeg(source)
+    rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    capture.release()
+    return count / rate if 0.5 <= rate <= 1000 and 0 < count < 1e8 else 0.0
 
 
 def without_stills(frames, name, lose):
@@ -1947,6 +1967,11 @@ class Visitor:
         return max(self.longest, self.this_visit())
 
 
+def next_number(given, used):
+    """The number of a newcomer: the one after the highest given, once there is no higher one the first that is free."""
+    return given + 1 if given < MAX_NUMBER else next(one for one in range(1, MAX_NUMBER + 1) if one not in used)
+
+
 class Book:
     """The visitors, and one matrix in which a face is looked up: a row for each; zeros, until it is used again, where
     somebody has gone. Only those whom its engine has encoded are looked up; the others are kept as they are."""
@@ -1984,6 +2009,7 @@ class Book:
 
     def _insert(self, visitor):
         self.visitors[visitor.number] = visitor
+        self.joined.pop(visitor.number, None)   # beyond the largest number others are given again
         self.numbers_given = max(self.numbers_given, visitor.number)
         if not self._free:
             self._free = list(range(len(self._matrix), 2 * len(self._matrix)))
@@ -2012,7 +2038,8 @@ class Book:
 
     def register_new_face(self, encoding, now, jpeg=None, quality=0.0):
         """Enrols a newcomer and returns the Visitor."""
-        visitor = Visitor(self.numbers_given + 1, [np.asarray(encoding, np.float32)], now, self.metric.engine, jpeg)
+        visitor = Visitor(next_number(self.numbers_given, self.visitors), [np.asarray(encoding, np.float32)], now,
+                          self.metric.engine, jpeg)
         visitor.quality = quality
         self._insert(visitor)
         return visitor
@@ -2090,6 +2117,10 @@ class Book:
         """Two entries are one person: visits, times and encodings of `number` go to `into`, and it is gone."""
         gone, stays = self._remove(number), self.visitors[into]
         self.joined[number] = into
+        for other in self.visitors.values():
+            if number in other.apart:
+                other.apart = other.apart - {number} | {into}
+                self.changed.add(other.number)
         self._merge_encodings(gone, stays)
         earlier, later = sorted((gone, stays), key=lambda visitor: visitor.last_seen)
         together = later.first_seen_this_interaction - earlier.last_seen < self.gap  # two halves of one visit
@@ -2138,14 +2169,19 @@ class Book:
         """A visitor is still known, but not shown or told any more, and the picture is gone."""
         visitor = self.visitors[number]
         visitor.ignored, visitor.jpeg, visitor.quality = True, None, 0.0
-        self.changed.add(number)
+        self.changed.update({number, 0})  # 0, nobody's number: the file is written anew, so that no picture is left
 
     def forget(self, number):
         """Removes a visitor. The number is not given again."""
         gone = self._remove(number)
-        for number in self.visitors:  # the highest number given is kept in a record: see record_of
-            self.changed.add(number)
+        for other in self.visitors.values():
+            if number in other.apart:
+                other.apart.discard(number)
+                self.changed.add(other.number)
+        for other in self.visitors:  # the highest number given is kept in a record, too: see record_of
+            self.changed.add(other)
             break
+        self.changed.add(0)  # see ignore()
         return gone
 
     def second_entry(self, visitor):
@@ -2161,12 +2197,12 @@ class Book:
         return None
 
     def snapshot(self):
-        """What known_faces.dat is to hold, [encodings, metadata]; only the records of changed visitors are made."""
+        """What known_faces.dat is to hold, [encodings, metadata, numbers_given]; makes only records of who changed."""
         for number in self.changed.intersection(self.visitors):
             self._saved[number] = record_of(self.visitors[number], self.numbers_given)
         self.changed.clear()
         records = [self._saved[number] for number in self.visitors]
-        return [[encoding for encoding, _ in records], [metadata for _, metadata in records]]
+        return [[encoding for encoding, _ in records], [metadata for _, metadata in records], self.numbers_given]
 
 
 class EncodeAnew:
@@ -2257,9 +2293,10 @@ class Visits:
         goes_on, ended = visitor.number in self.going(), visitor.number in self._met  # ended: that was told
         gap = math.inf if goes_on else -math.inf if ended else self.book.gap
         event, away = None, since - visitor.last_seen
-        if away >= gap:
+        unknown = visitor.last_seen > now + CLOCK_JUMP and not goes_on and not ended  # of a run with another clock
+        if away >= gap or unknown:
             visitor.begin_visit(since)
-            event = Event("returned", since, visitor.number, visitor.seen_count, away)
+            event = Event("returned", since, visitor.number, visitor.seen_count, None if unknown else away)
         elif visitor.last_seen > now:  # the clock was set back: seen just now
             visitor.first_seen_this_interaction += now - visitor.last_seen
         visitor.seen_frames, visitor.last_seen = visitor.seen_frames + 1, now
@@ -2670,8 +2707,14 @@ def duration(seconds):
 # ------------------------------------------------------------------------------------------------- known faces
 #
 # known_faces.dat is a pickle of [encodings, metadata], as the original program writes it: encodings[i] is a float
-# array of 128, metadata[i] the dict of record_of(). It is never read with plain pickle: see KnownFacesUnpickler,
-# and read_in_child for what reading it may cost.
+# array of 128, metadata[i] the dict of record_of(). Behind the pickle stands the highest number that was given. It is
+# never read with plain pickle: see KnownFacesUnpickler, and read_in_child for what reading it may cost. While doorcam
+# runs, what changed since stands in a journal beside it: the SHA-256 of the file, then the entries, each a line (size,
+# checksum, numbers of those who are gone) and such a file with those who changed.
+
+JOURNAL_ENTRY = re.compile(rb"(\d{1,10}) (\d{1,10}) ((?:\d{1,10} ?)*)\n")
+JOURNAL_SIZE = 1 << 20        # bytes of a journal up to which no file is written whole; of a larger file its size
+NUMBERS_GIVEN = re.compile(rb"\.numbers_given (\d{1,10})\n\Z")
 
 
 class StoredPicture:
@@ -2731,12 +2774,15 @@ def jpeg_size(data):
 
 def record_of(visitor, numbers_given):
     """(encoding, metadata) as they stand in known_faces.dat."""
-    metadata = dict(visitor.extra)
-    for key in ("first_seen", "first_seen_this_interaction", "last_seen"):
+    metadata = dict(visitor.extra, utc={})  # the original program's local times, and what they are wherever one is
+    for key in SEEN_KEYS:
         metadata[key] = datetime.datetime.fromtimestamp(getattr(visitor, key))
-    for key, kind in (("seen_count", int), ("seen_frames", int), ("number", int), ("name", str), ("ignored", bool),
-                      ("engine", str), ("seconds_before", float), ("longest", float)):
+        metadata["utc"][key] = float(getattr(visitor, key)), metadata[key]
+    for key, kind in (("number", int), ("name", str), ("ignored", bool), ("engine", str), ("seconds_before", float),
+                      ("longest", float)):
         metadata[key] = kind(getattr(visitor, key))  # numpy's own numbers would name numpy's insides in the file
+    for key in ("seen_count", "seen_frames"):
+        metadata[key] = min(int(getattr(visitor, key)), MAX_NUMBER)
     metadata["face_image"] = None if visitor.jpeg is None else StoredPicture(visitor.jpeg)
     metadata["face_image_quality"] = float(visitor.quality)
     metadata["encodings"] = list(visitor.encodings)
@@ -2749,14 +2795,16 @@ def record_of(visitor, numbers_given):
 
 
 def dump_known_faces(snapshot, file):
-    """Writes what Book.snapshot() returned to a binary file: a pickle of protocol 4 that any numpy and OpenCV read."""
+    """Writes what Book.snapshot() returned to a binary file: a pickle of protocol 4 that any numpy and OpenCV read, and
+    the highest number given."""
     cv2.imdecode.__module__ = "cv2"  # some versions leave it out or say cv2.cv2, which others do not have
     pickler = pickle.Pickler(file, protocol=4)
     pickler.fast = True  # without its table of all objects, for which it held up the frames of a large book
     pickler.dispatch_table = {
         np.ndarray: lambda array: (np.ndarray, (array.shape, array.dtype.str, array.tobytes())),
         StoredPicture: lambda picture: (cv2.imdecode, (np.frombuffer(picture.jpeg, np.uint8), cv2.IMREAD_COLOR))}
-    pickler.dump(snapshot)
+    pickler.dump(snapshot[:2])
+    file.write(b"numbers_given %d\n" % snapshot[2])  # a book of nobody has no record that could keep it
 
 
 class Allowance:
@@ -2908,13 +2956,16 @@ def read_encodings(values, engine):
 
 
 def read_time(metadata, *keys):
-    """Seconds since the epoch of the first of the keys that holds a time; ValueError if none does."""
+    """Seconds since the epoch of the first of the keys that holds a time; ValueError if none does. Those of doorcam
+    hold in any time zone, as long as the original program has not written another local time."""
     for key in keys:
         if isinstance(metadata.get(key), datetime.datetime):
             with contextlib.suppress(OverflowError, OSError, ValueError):
-                seconds = metadata[key].timestamp()
-                if -86400 <= seconds < 32503680000:  # up to the year 3000
-                    return seconds
+                own = metadata["utc"].get(key) if isinstance(metadata.get("utc"), dict) else None
+                known = isinstance(own, tuple) and len(own) == 2 and type(own[0]) is float and own[1] == metadata[key]
+                for seconds in ([own[0]] if known else []) + [metadata[key].timestamp()]:
+                    if -86400 <= seconds < 32503680000:  # up to the year 3000
+                        return seconds
     raise ValueError("it has no valid time %s" % keys[0])
 
 
@@ -2940,14 +2991,15 @@ def read_picture(value):
 SEEN_KEYS = ("first_seen", "first_seen_this_interaction", "last_seen")  # in the order of time
 OWN_KEYS = SEEN_KEYS + ("seen_count", "seen_frames", "face_image", "number", "name", "ignored", "engine", "longest",
                         "seconds_before", "face_image_quality", "encodings", "other_encodings", "apart",
-                        "numbers_given")
+                        "numbers_given", "utc")
 
 
 def read_visitor(encoding, metadata):
     """The Visitor of one record, number 0 where it has none. ValueError says what is wrong with the record."""
     engine = str(metadata.get("engine") or "dlib")[:20]
     encodings = read_encodings(metadata.get("encodings") or [encoding], engine)
-    visitor = Visitor(read_number(metadata, "number", 0), encodings, read_time(metadata, *SEEN_KEYS), engine,
+    number = read_number(metadata, "number", 0, math.inf)
+    visitor = Visitor(number if number <= MAX_NUMBER else 0, encodings, read_time(metadata, *SEEN_KEYS), engine,
                       read_picture(metadata.get("face_image")))
     others = metadata.get("other_encodings") or {}
     visitor.others = {str(engine)[:20]: read_encodings(others[engine], engine)
@@ -2986,7 +3038,9 @@ def read_known_faces(data):
     A bad record is left out; `problems` has a line for each. Nothing in the bytes is run.
     """
     encodings, metadata = unpickle(data)
-    visitors, used, given, problems, allowance = [], set(), 0, [], Allowance(len(data))
+    tail = NUMBERS_GIVEN.search(bytes(data[-40:]))
+    given = min(int(tail.group(1)), MAX_NUMBER) if tail else 0
+    visitors, used, problems, allowance = [], set(), [], Allowance(len(data))
     allowance.spend(Allowance.RECORD * len(metadata))
     for index, (encoding, record) in enumerate(zip(encodings, metadata)):
         encodings[index] = metadata[index] = None  # let go one by one
@@ -2995,7 +3049,7 @@ def read_known_faces(data):
                 raise ValueError("its metadata is no dict")
             record = plain(record, allowance)
             visitor = read_visitor(plain(encoding, allowance), record)
-            given = max(given, visitor.number, read_number(record, "numbers_given", 0))
+            given = max(given, visitor.number, min(read_number(record, "numbers_given", 0, math.inf), MAX_NUMBER))
         except MemoryError:
             raise
         except Exception as error:
@@ -3007,8 +3061,9 @@ def read_known_faces(data):
         visitors.append(visitor)
     for visitor in visitors:
         if not visitor.number:
-            given += 1
-            visitor.number = given
+            visitor.number = next_number(given, used)
+            given = max(given, visitor.number)
+            used.add(visitor.number)
     return visitors, given, problems
 
 
@@ -3073,6 +3128,76 @@ def bounded(size):
             resource.setrlimit(kind, limits)
 
 
+def read_with_journal(path):
+    """(visitors, numbers_given, problems) of a file and its journal, None if there is no file. An empty file is an
+    empty book; instead of one that was being written in place its .copy counts. ValueError if it is none."""
+    journal = read_file(os.path.realpath(path) + ".journal") or b""  # first: a file that is replaced then has all of it
+    data, copy = read_file(path), read_file(os.path.realpath(path) + ".copy")
+    if data is None:
+        return None
+    with bounded(len(data) + len(journal) + len(copy or b"")):
+        try:
+            visitors, numbers_given, problems = read_known_faces(data) if data or copy else ([], 0, [])
+        except ValueError:
+            if not copy:
+                raise
+            data, (visitors, numbers_given, problems) = copy, read_known_faces(copy)
+        visitors = {visitor.number: visitor for visitor in visitors}
+        for gone, entry in journal_entries(journal, data):
+            changed, given, _ = read_known_faces(entry)
+            numbers_given = max(numbers_given, given)
+            for number in gone:
+                visitors.pop(number, None)
+            visitors.update((visitor.number, visitor) for visitor in changed)
+        return list(visitors.values()), numbers_given, problems
+
+
+def journal_entries(journal, data):
+    """(numbers of those who are gone, bytes of a file with those who changed) of each entry of a journal, as far as
+    they are whole; none if it does not belong to the file with the bytes `data`."""
+    import hashlib
+    place = 64
+    if not journal or bytes(journal[:place]) != hashlib.sha256(data).hexdigest().encode():
+        return
+    while True:
+        head = JOURNAL_ENTRY.match(journal, place)
+        if not head:
+            return
+        size, check, gone = int(head.group(1)), int(head.group(2)), head.group(3)
+        entry, place = bytes(journal[head.end():head.end() + size]), head.end() + size
+        if len(entry) < size or zlib.crc32(gone + entry) != check:
+            return
+        yield [int(number) for number in gone.split()], entry
+
+
+def append_to_journal(path, changed, snapshot):
+    """Adds what changed since the last save to the journal of a file; its size. OSError if it cannot be written.
+
+    changed: numbers of those in the snapshot who changed, and of those who are gone. It is written at once, for a disk
+    that loses its power then loses at most this entry.
+    """
+    places = [place for place, record in enumerate(snapshot[1]) if record["number"] in changed]
+    parts = [[part[place] for place in places] for part in snapshot[:2]] + [snapshot[2]]
+    entry, gone = io.BytesIO(), changed.difference(record["number"] for record in parts[1])
+    dump_known_faces(parts, entry)
+    gone = b" ".join(b"%d" % number for number in sorted(gone))
+    name = os.path.realpath(path) + ".journal"
+    fresh = not os.path.lexists(name)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    with open(os.open(name, flags, 0o600), "ab") as file:
+        if fresh:
+            file.write(sha256_of(path).encode())
+        file.write(b"%d %d %s\n" % (len(entry.getvalue()), zlib.crc32(gone + entry.getvalue()), gone))
+        file.write(entry.getvalue())
+        file.flush()
+        with where_possible():
+            os.fsync(file.fileno())
+        size = file.tell()
+    if fresh:
+        sync_folder(os.path.dirname(name))
+    return size
+
+
 def read_in_child(line, path):
     """The process that reads a file: sends the visitors, a part whenever it is asked, then (numbers_given, problems);
     None where there is no file. What a hostile file can do, it does to this process: in C a memo index taken from the
@@ -3081,11 +3206,10 @@ def read_in_child(line, path):
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Python has things of its own to say about a damaged pickle
     try:
-        data = read_file(path)
-        if data is None:
+        found = read_with_journal(path)
+        if found is None:
             return line.send(None)
-        with bounded(len(data)):
-            visitors, numbers_given, problems = read_known_faces(data)
+        visitors, numbers_given, problems = found
     except (ValueError, MemoryError) as error:
         return line.send(error)
     for start in range(0, len(visitors), READ_PART):
@@ -3132,6 +3256,7 @@ def load_in_steps(path, metric, wait):
 
     metric: an engine's, or a function that chooses it by who the visitors are.
     """
+    keep_private(path)
     try:
         for found in read_in_steps(path, wait):
             if found is None:
@@ -3140,7 +3265,7 @@ def load_in_steps(path, metric, wait):
     except ValueError as error:
         visitors, numbers_given, problems = [], 0, []
         say("%s is damaged or no known-faces file (%s): it is now %s, and the book starts empty; to go back, stop "
-            "doorcam and move it back" % (path, error, set_aside(path, os.rename)))
+            "doorcam and move it back" % (path, error, set_aside(path, move_or_empty)))
     visitors = visitors or []  # None: there is no file
     book = Book(metric(visitors) if callable(metric) else metric, (), numbers_given)
     for start in range(0, len(visitors), READ_PART):
@@ -3151,6 +3276,15 @@ def load_in_steps(path, metric, wait):
         say("%s is kept as it was in %s" % (path, set_aside(path, link_or_copy)))
         book.changed.add(0)  # nobody's number: so that the file is saved without the bad records and this is said once
     yield book
+
+
+def keep_private(path):
+    """Takes from others the right to read the file, which a copy of a file that all may read has."""
+    with contextlib.suppress(OSError):
+        if os.stat(path).st_mode & 0o007:
+            os.chmod(path, 0o600)
+            if not os.stat(path).st_mode & 0o007:  # some file systems only seem to obey
+                put_line(printable("%s could be read by others: it is now readable for you alone" % path))
 
 
 def load_known_faces(path, metric):
@@ -3184,24 +3318,40 @@ def link_or_copy(path, other):
     try:
         os.link(path, other)
     except OSError:
-        try:
-            shutil.copy2(path, other)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(other)
-            raise
+        copy_file(path, other)
+
+
+def move_or_empty(path, other):
+    """Moves a file; where it cannot be moved, as one that is mounted into a container, it is copied and emptied."""
+    try:
+        os.rename(path, other)
+    except OSError:
+        copy_file(path, other)
+        os.truncate(path, 0)
+
+
+def copy_file(path, other):
+    """Copies a file with its permissions, wholly or not at all."""
+    try:
+        shutil.copy2(path, other)
+    except BaseException:
+        remove(other)
+        raise
 
 
 def save_known_faces(path, snapshot):
-    """Replaces the file by what Book.snapshot() returned; see replace_file."""
+    """Replaces the file, and thereby its journal, by what Book.snapshot() returned; see replace_file."""
     replace_file(path, lambda file: dump_known_faces(snapshot, file))
+    remove(os.path.realpath(path) + ".journal")
 
 
 def replace_file(path, write):
     """Replaces a file by what write(file) writes: at every moment the old or the new one is there, whole.
 
-    A symbolic link stays one, and the file's owner and permissions stay; a new file is the user's alone (0600), for
-    it holds people's faces. OSError if it cannot be written; the old file is untouched then.
+    A symbolic link stays one, and the file's owner and permissions stay, where the file system can do that; a new file
+    is the user's alone (0600), for it holds people's faces. What cannot be replaced, as a file that is mounted into a
+    container, is written in place, while the new one lies beside it as .copy. OSError if it cannot be written; the old
+    file is untouched then, or the .copy is there.
     """
     path = os.path.realpath(path)
     old = None
@@ -3220,9 +3370,16 @@ def replace_file(path, write):
             if old is not None:
                 with contextlib.suppress(OSError):  # root keeps the owner, others at best the group
                     os.fchown(file.fileno(), old.st_uid, old.st_gid)
-                os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
-            os.fsync(file.fileno())
-        os.rename(fresh, path)
+                with where_possible():
+                    os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
+            with where_possible():
+                os.fsync(file.fileno())
+        try:
+            os.rename(fresh, path)
+        except OSError as error:
+            if error.errno not in (errno.EBUSY, errno.EPERM, errno.EACCES, errno.EXDEV):
+                raise
+            write_in_place(path, fresh)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(fresh)
@@ -3230,17 +3387,37 @@ def replace_file(path, write):
     sync_folder(os.path.dirname(path))
 
 
+def write_in_place(path, fresh):
+    """Writes what is in the file `fresh`, which is renamed for that, into another: one of the two is always whole."""
+    copy = path + ".copy"
+    os.rename(fresh, copy)
+    sync_folder(os.path.dirname(path))
+    with open(copy, "rb") as source, open(path, "wb") as file:
+        shutil.copyfileobj(source, file)
+        file.flush()
+        with where_possible():
+            os.fsync(file.fileno())
+    os.unlink(copy)
+
+
+@contextlib.contextmanager
+def where_possible():
+    """For what a file system may refuse and yet write well. A disk that is broken or full is another thing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+            raise
+
+
 def sync_folder(path):
     """Has the names in a folder written to the disk, where the file system can do that."""
-    try:
+    with where_possible():
         folder = os.open(path, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):  # network file systems; not to be listed
-            raise
 
 
 @contextlib.contextmanager
@@ -3258,12 +3435,14 @@ def lock_known_faces(path):
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise DoorcamError("%s is in use by another doorcam, process %s: stop that one first, or name another file "
                                "with --faces" % (path, printable(lock.read(20).strip() or "unknown")))
-        lock.truncate(0)
-        lock.write("%d\n" % os.getpid())
-        lock.flush()
+        except OSError as error:  # some network file systems have no locks
+            say("%s cannot be locked (%s): take care that no second doorcam uses it" % (path, why(error)))
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without the number
+            os.ftruncate(lock.fileno(), 0)
+            os.pwrite(lock.fileno(), b"%d\n" % os.getpid(), 0)
         if os.path.exists(path) and not os.access(path, os.W_OK):
             raise DoorcamError("%s cannot be written (Permission denied): make it writable, or name another file with "
                                "--faces" % path)
@@ -3271,37 +3450,43 @@ def lock_known_faces(path):
 
 
 class Saver:
-    """Saves the book when it is time, in a thread, so that no frame waits for the disk."""
+    """Saves the book when it is time, in a thread, so that no frame waits for the disk. A save adds what changed to the
+    journal; the file is written whole at first, and when its journal has grown as large."""
 
     def __init__(self, path, book):
         self.path, self.book = path, book       # without a path nothing is saved
-        self._thread, self._due, self._failed, self._urgent = None, 0.0, None, False
+        self._thread, self._due, self._failed = None, 0.0, None
+        self._written = self._journal = None    # the file as it was written, see _state; whether it has a journal
 
-    def save_when_due(self, urgent=False):
-        """Starts a save if something changed and it is time; where it is urgent (a visit began or ended) at once, or
-        as soon as the save that goes on is over."""
-        self._urgent = self._urgent or urgent
+    def save_when_due(self):
+        """Starts a save if something changed and it is time."""
         if self._thread is not None and self._thread.is_alive():
             return
         self._thread = None
-        if not self.path or not (self.book.changed or self._failed):
-            self._urgent = False
-            return
-        now = time.monotonic()
-        if now >= self._due or (self._urgent and not self._failed):
-            snapshot = self.book.snapshot()
-            self._due, self._urgent = now + self._period(), False
-            self._thread = threading.Thread(target=self._save, args=(snapshot,))
+        if self.path and (self.book.changed or self._failed) and time.monotonic() >= self._due:
+            self._due = time.monotonic() + SAVE_PERIOD
+            changed = set(self.book.changed)
+            self._thread = threading.Thread(target=self._save, args=(self.book.snapshot(), changed))
             self._thread.start()
 
-    def _period(self):
+    def _state(self):
+        """What tells one file from another, None if there is none."""
         with contextlib.suppress(OSError):
-            return SAVE_PERIOD + SAVE_PERIOD_PER_MB * os.path.getsize(self.path) / 1e6
-        return SAVE_PERIOD
+            state = os.stat(self.path)
+            return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
-    def _save(self, snapshot):
-        try:
+    def _write(self, snapshot, changed):
+        whole = self._failed or 0 in changed or not self._written or self._written != self._state()
+        if not whole:
+            self._journal = True
+            whole = append_to_journal(self.path, changed, snapshot) > max(JOURNAL_SIZE, self._written[2])
+        if whole:
             save_known_faces(self.path, snapshot)
+            self._written, self._journal = self._state(), False
+
+    def _save(self, snapshot, changed):
+        try:
+            self._write(snapshot, changed)
         except Exception as error:
             if not self._failed:
                 say("%s cannot be saved (%s): the file from before stays, doorcam goes on and tries again"
@@ -3316,9 +3501,9 @@ class Saver:
         """The last save, waited for. DoorcamError if it fails."""
         if self._thread is not None:
             self._thread.join()
-        if self.path and (self.book.changed or self._failed):
+        if self.path and (self.book.changed or self._failed or self._journal):
             try:
-                save_known_faces(self.path, self.book.snapshot())
+                self._write(self.book.snapshot(), {0})
             except Exception as error:
                 raise DoorcamError("%s cannot be saved (%s): what changed since the last save is lost; make room or "
                                    "make it writable" % (self.path, why(error)))
@@ -3967,19 +4152,25 @@ class EventLog:
     WAITING = 1000              # rows that are kept while the file cannot be written
 
     def __init__(self, path):
-        self.path, self._failed, self._waiting = path, False, collections.deque(maxlen=self.WAITING)
+        self.path, self._failed, self._waiting = path, False, collections.deque()
+        self._headed, self._lost, self._again = False, 0, math.inf  # _again: when to try again, s
         try:
             self._append([])
         except OSError as error:
             raise DoorcamError("%s cannot be written (%s): name another file with --log" % (path, why(error)))
 
     def _append(self, rows):
-        """Adds whole rows or none. The file is opened each time: another program may have replaced it."""
-        with open(os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "r+b", 0) as file:  # people's days
-            size = os.fstat(file.fileno()).st_size
+        """Adds whole rows or none. The file is opened each time: another program may have replaced it. What is no file,
+        as a pipe, gets the header once, and is not waited for."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+        with open(os.open(self.path, flags, 0o600), "r+b", 0) as file:  # 0600: people's days
+            state = os.fstat(file.fileno())
+            size = state.st_size if stat.S_ISREG(state.st_mode) else int(self._headed)
             text = io.StringIO(newline="")
-            if size and os.pread(file.fileno(), 1, size - 1) not in (b"\n", b"\r"):
-                text.write("\r\n")  # somebody's editor, or a pulled plug, left an unfinished line
+            if stat.S_ISREG(state.st_mode) and size:
+                start = os.pread(file.fileno(), 4096, max(0, size - 4096)).replace(b"\r", b"\n").split(b"\n")[-1]
+                if start:  # somebody's editor, or a pulled plug, left an unfinished line, perhaps within a name
+                    text.write('"\r\n' if start.count(b'"') % 2 else "\r\n")
             csv.writer(text).writerows(([] if size else [self.HEADER]) + list(rows))
             data = text.getvalue().encode("utf-8")
             try:
@@ -3989,29 +4180,51 @@ class EventLog:
                 with contextlib.suppress(OSError):
                     file.truncate(size)
                 raise
+            self._headed = True
 
     def write(self, event, name):
-        """Appends the event, of a visitor of that name; what cannot be written is said once and written with a later
-        event."""
+        """Appends the event, of a visitor of that name; what cannot be written is said once and written as soon as it
+        can."""
         seconds = "%d" % round(event.seconds) if event.kind == "left" else ""
         self._waiting.append((iso_time(event.moment), event.kind, event.visitor, spreadsheet_text(name), event.visit,
                               seconds))
+        if len(self._waiting) > self.WAITING:
+            self._waiting.popleft()
+            self._lost += 1
+            if self._lost == 1:
+                say("more than %d lines wait for %s: the oldest are lost" % (self.WAITING, self.path))
+        self._write()
+
+    def look_after(self):
+        """Tries again what could not be written, once in a while."""
+        if time.monotonic() >= self._again:
+            self._write()
+
+    def _write(self):
         try:
             self._append(self._waiting)
         except OSError as error:
             if not self._failed:
                 say("%s cannot be written (%s): what happens is added as soon as it can" % (self.path, why(error)))
-            self._failed = True
+            self._failed, self._again = True, time.monotonic() + SAVE_RETRY
             return
         self._waiting.clear()
         if self._failed:
-            say("%s is written again" % self.path)
-        self._failed = False
+            say("%s is written again%s" % (self.path, self._lost and ", %d lines are lost" % self._lost or ""))
+        self._failed, self._lost, self._again = False, 0, math.inf
+
+    def close(self):
+        """The last try."""
+        if self._waiting:
+            self._write()
+        if self._waiting:
+            say("%s could not be written: %d lines are lost" % (self.path, self._lost + len(self._waiting)))
 
 
 def spreadsheet_text(text):
-    """A text that no spreadsheet takes for a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@") else text
+    """A text that no spreadsheet takes for a formula, whichever separator it goes by, for not all heed quotation marks
+    in the middle of a line."""
+    return re.sub(r"(^|[;,|\t])([\s\"']*)(?=[=+@\uff1d\uff0b\uff20\uff0d-])", r"\1\2'", text)
 
 
 class VisitCommand:
@@ -4285,7 +4498,7 @@ class House:
                 self.finish_visits()
                 self.begin(self.book if self.path else Book(self.book.metric))
         elif self.sync:
-            frames = read_recording(source, self.options.flip, time.time())
+            frames = read_recording(source, self.options.flip, time.time() - recording_seconds(source))
             self.watch_the_door(self.at_speed(without_stills(frames, str(source), self.lose)))
         else:
             self.camera = LiveCamera(source, self.options.flip)
@@ -4324,7 +4537,7 @@ class House:
             self.tell(events)
             if self.stop.asked or not self.obey(requests):
                 return True
-            self.saver.save_when_due(urgent=bool(events))
+            self.saver.save_when_due()
         return False
 
     def take_book(self):
@@ -4340,12 +4553,14 @@ class House:
 
     def look_after(self, now):
         """What is due from time to time: says once which engine there is, and why this one, as soon as the recognition
-        process knows; starts and ends commands; removes visitors as --forget-after says, at first and once an hour."""
+        process knows; commands, and lines of the log that wait; removes visitors as --forget-after says, at first and once an hour."""
         if not self.introduced and self.recognizer and self.recognizer.description:
             self.introduced = True
             put_line("engine: " + printable(self.recognizer.description + self.why))
         if self.command:
             self.command.look_after()
+        if self.log:
+            self.log.look_after()
         days = self.options.forget_after
         if days and not self.loading and not 0 <= now - self.forgot_at < FORGET_PERIOD:
             self.forgot_at = now
@@ -4425,6 +4640,8 @@ class House:
         now = self.door.moment if self.door.moment is not None else time.time()
         events = self.door.end_tracks(now, True)
         self.tell(events + self.visits.end([], now, True))
+        if self.log:
+            self.log.close()
         self.saver.close()
 
     def close(self):
@@ -4703,8 +4920,9 @@ def read_visits(path):
     visits = {}
     try:
         with open(path, encoding="utf-8", errors="replace", newline="") as file:
-            for row in csv.reader(line.replace("\0", "") for line in file):
-                with contextlib.suppress(ValueError, IndexError):
+            for line in file:  # one by one, for an unfinished one must not take others with it
+                with contextlib.suppress(ValueError, IndexError, StopIteration):
+                    row = next(csv.reader([line.replace("\0", "")]))
                     moment = datetime.datetime.strptime(row[0][:19], "%Y-%m-%dT%H:%M:%S")
                     key = int(row[2]), int(row[4])
                     if row[1] == "left" and key in visits:
@@ -4875,7 +5093,7 @@ def make_parser():
         help="remove visitors without a name who were not seen for so long")
     add("--stats", action="store_true", help="print a line of figures (JSON) at the end")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="doorcam.py", help=argparse.SUPPRESS)
-    number = number_option(int, 1, 2 ** 31 - 1, "number of a visitor")
+    number = number_option(int, 1, MAX_NUMBER, "number of a visitor")
     for name, does in [("list", list_visitors)] + list(REQUESTS.items()) + [("report", report_visitors)]:
         command = commands.add_parser(name, parents=[faces], help=does.__doc__.split(".")[0], description=does.__doc__)
         command.set_defaults(run=change_book if name in REQUESTS else does)

@@ -66,7 +66,9 @@ class Month:
         events = self.door.recognize(doorcam.Look(None, 1.0, True, []), faces) + self.end()
         self.tell(events)
         before = self.saver._thread
-        self.saver.save_when_due(urgent=bool(events) and self.chance.random() < 0.02)  # a month's saves in minutes
+        if events and self.chance.random() < 0.02:
+            self.saver._due = 0.0  # a month's saves in minutes
+        self.saver.save_when_due()
         self.saves += self.saver._thread is not before and self.saver._thread is not None
 
     def wait(self, seconds):

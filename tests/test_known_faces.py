@@ -145,6 +145,42 @@ def test_the_highest_number_given_outlives_its_visitor():
     assert book.register_new_face(original_encoding(5), 0).number == 8
 
 
+def test_numbers_go_on_in_a_book_that_was_emptied():
+    book = own_book()
+    for number in (1, 2, 3):
+        book.forget(number)
+    data = dumped(book)
+    assert pickle.loads(data) == [[], []]
+    book = doorcam.Book(doorcam.DLIB, *doorcam.read_known_faces(data)[:2])
+    assert book.register_new_face(original_encoding(5), 0).number == 8
+
+
+@pytest.mark.parametrize("number", (2 ** 31 - 1, 2 ** 31, 2 ** 63, 10 ** 30))
+def test_after_the_largest_number_nobody_is_dropped(number):
+    records = [original_record(seed, number=[number, 2, 0][seed], numbers_given=number) for seed in range(3)]
+    book = doorcam.Book(doorcam.DLIB, *doorcam.read_known_faces(
+        pickle.dumps([[original_encoding(seed) for seed in range(3)], records]))[:2])
+    for seed in (5, 6):
+        book.register_new_face(original_encoding(seed), 0)
+    assert len(book) == 5 and max(book.visitors) <= 2 ** 31 - 1
+    visitors = read(dumped(book))
+    assert [visitor.number for visitor in visitors] == list(book.visitors)
+
+
+def test_counts_that_are_too_large_drop_nobody():
+    book = own_book(1)
+    book.visitors[1].seen_frames = 2 ** 40
+    book.changed.add(1)
+    assert [visitor.number for visitor in read(dumped(book))] == [1]
+
+
+def test_who_is_forgotten_was_seen_with_nobody():
+    book = own_book()
+    book.forget(2)
+    assert book.visitors[1].apart == set()
+    assert [visitor.apart for visitor in read(dumped(book))] == [set(), {4}]
+
+
 def test_a_highest_number_that_is_one_of_numpy_counts():
     data = pickle.dumps([[original_encoding(0)], [original_record(0, numbers_given=np.int64(7))]])
     assert doorcam.read_known_faces(data)[1] == 8

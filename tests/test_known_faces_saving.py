@@ -4,6 +4,7 @@ DOORCAM_KILLS sets how often the crash test kills.
 """
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import pickle
@@ -13,11 +14,13 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 
 import pytest
 
 import doorcam
 import files
+import hostile
 from processes import environment, obey_permissions, one_line, run_doorcam, wait_for
 
 KILLS = int(os.environ.get("DOORCAM_KILLS", "40"))
@@ -205,7 +208,7 @@ def test_a_full_disk(disk, monkeypatch, capsys):
     before = set(os.listdir(disk.folder))
     for moment in range(5):
         book.register_new_face(files.original_encoding(moment), moment, doorcam.to_jpeg(files.smooth_picture()))
-        saver.save_when_due(urgent=True)
+        saver.save_when_due()
         finish_save(saver)
     assert numbers_in(path) == [1] and set(os.listdir(disk.folder)) == before
     said = capsys.readouterr().err.splitlines()
@@ -258,35 +261,38 @@ def begun(slow_disk, count):
     wait_for(lambda: len(slow_disk.saved) == count, 30, "save %d begins" % count)
 
 
-def test_what_is_urgent_during_a_save_is_saved_right_after_it(path, slow_disk):
-    book = files.own_book(1)
+def test_what_changes_during_a_save_is_saved_at_its_time(path, slow_disk, monkeypatch):
+    book, now = files.own_book(1), time.monotonic()
     saver = doorcam.Saver(path, book)
     book.changed.add(1)
-    saver.save_when_due(urgent=True)
+    saver.save_when_due()
     begun(slow_disk, 1)
     book.register_new_face(files.original_encoding(5), 0)
-    saver.save_when_due(urgent=True)        # in vain for now
-    saver.save_when_due()
+    monkeypatch.setattr(doorcam.time, "monotonic", lambda: now + doorcam.SAVE_PERIOD + 1)
+    saver.save_when_due()                   # in vain for now
     assert len(slow_disk.saved) == 1
+    monkeypatch.undo()
+    monkeypatch.setattr(doorcam, "save_known_faces", slow_disk._save)
     slow_disk.let_go(saver)
-    saver.save_when_due()                   # no longer said to be urgent, and long before the usual time
+    saver.save_when_due()                   # long before its time
+    assert len(slow_disk.saved) == 1
+    monkeypatch.setattr(doorcam.time, "monotonic", lambda: now + doorcam.SAVE_PERIOD + 1)
+    saver.save_when_due()
+    monkeypatch.undo()
     begun(slow_disk, 2)
     slow_disk.let_go(saver)
     assert slow_disk.saved == [[1], [1, 8]]
-    book.changed.add(1)
-    saver.save_when_due()                   # that has been done: what comes now waits for its time
-    assert len(slow_disk.saved) == 2
 
 
 def test_a_failed_save_is_tried_again_in_a_while_and_at_the_end(path, slow_disk, capsys, monkeypatch):
     book = files.own_book(1)
     saver = doorcam.Saver(path, book)
     book.changed.add(1)
-    saver.save_when_due(urgent=True)
+    saver.save_when_due()
     begun(slow_disk, 1)
     slow_disk.errors.append(OSError(errno.EIO, "Input/output error"))
     slow_disk.let_go(saver)
-    saver.save_when_due(urgent=True)
+    saver.save_when_due()
     assert len(slow_disk.saved) == 1        # a broken disk is not asked again at once
     now = time.monotonic()
     monkeypatch.setattr(doorcam.time, "monotonic", lambda: now + doorcam.SAVE_RETRY + 1)
@@ -305,7 +311,7 @@ def test_a_failed_save_is_tried_again_in_a_while_and_at_the_end(path, slow_disk,
 
 def test_nothing_is_saved_when_nothing_changed(path, slow_disk):
     saver = doorcam.Saver(path, files.own_book(1))
-    saver.save_when_due(urgent=True)
+    saver.save_when_due()
     saver.close()
     assert slow_disk.saved == []
 
@@ -326,12 +332,156 @@ def test_saved_at_least_every_ten_seconds_in_which_something_changed(path, slow_
     assert moments[0] == 0 and set(later - earlier for earlier, later in zip(moments, moments[1:])) == {10}
 
 
-def test_a_large_file_is_saved_less_often(path):
-    saver = doorcam.Saver(path, files.own_book(1))
-    assert saver._period() == doorcam.SAVE_PERIOD
-    with open(path, "wb") as file:
-        file.truncate(100 * 1000 * 1000)
-    assert saver._period() == doorcam.SAVE_PERIOD + 100 * doorcam.SAVE_PERIOD_PER_MB
+# -------------------------------------------------------------------------------------------------------- the journal
+
+
+class Running:
+    """A book that is saved as by a doorcam that runs, with a clock of its own; killed: what another one then reads."""
+
+    def __init__(self, path, monkeypatch, book=None):
+        self.path, self.now = path, time.monotonic()
+        self.book = book or files.own_book(2)
+        self.saver = doorcam.Saver(path, self.book)
+        monkeypatch.setattr(doorcam.time, "monotonic", lambda: self.now)
+        self.written = 0
+        self.save(1)
+
+    def save(self, *numbers):
+        """One save, after these have changed."""
+        before = self._files()
+        for number in numbers:
+            self.book.visitors[number].seen_frames += 1
+            self.book.changed.add(number)
+        self.now += doorcam.SAVE_PERIOD
+        self.saver.save_when_due()
+        if self.saver._thread:
+            self.saver._thread.join()
+        self.written += sum(size - before.get(name, 0) for name, size in self._files().items())
+
+    def _files(self):
+        return {(name, os.stat(name).st_ino): os.path.getsize(name) for name in (self.path, self.path + ".journal")
+                if os.path.exists(name)}
+
+    def killed(self):
+        return doorcam.load_known_faces(self.path, doorcam.DLIB)
+
+    def frames(self):
+        return {number: visitor.seen_frames for number, visitor in self.killed().visitors.items()}
+
+
+@pytest.fixture
+def running(path, monkeypatch):
+    return Running(path, monkeypatch)
+
+
+def test_what_is_in_the_journal_is_read(running):
+    size = os.path.getsize(running.path)
+    new = running.book.register_new_face(files.original_encoding(9), 2e9, doorcam.to_jpeg(files.smooth_picture()))
+    running.save(1, 2)
+    running.save(2)
+    assert os.path.getsize(running.path) == size and mode_of(running.path + ".journal") == 0o600
+    assert running.frames() == {1: 42, 2: 42, new.number: 0}
+    assert running.killed().visitors[new.number].jpeg == new.jpeg and running.killed().numbers_given == 8
+    assert doorcam.main(["--faces", running.path, "list"]) == 0
+    running.saver.close()
+    assert os.listdir(os.path.dirname(running.path)) == ["known_faces.dat"]
+    assert running.frames() == {1: 42, 2: 42, new.number: 0}
+
+
+def test_who_is_joined_with_another_is_gone_from_the_journal_too(running):
+    running.save(2)
+    running.book.merge(2, 1)
+    running.save()
+    assert os.path.exists(running.path + ".journal") and list(running.killed().visitors) == [1]
+
+
+def test_who_is_forgotten_is_in_no_file(running):
+    running.save(1, 2)
+    jpeg = running.book.forget(2).jpeg
+    running.save()
+    assert os.listdir(os.path.dirname(running.path)) == ["known_faces.dat"] and list(running.killed().visitors) == [1]
+    with open(running.path, "rb") as file:
+        assert jpeg[-500:-100] not in file.read()
+
+
+def test_a_command_takes_the_journal_into_the_file(running):
+    running.save(2)
+    assert doorcam.main(["--faces", running.path, "name", "1", "Anna"]) == 0
+    assert not os.path.exists(running.path + ".journal") and running.frames() == {1: 41, 2: 41}
+
+
+def test_a_journal_that_is_cut_or_spoilt_counts_as_far_as_it_is_whole(running, capsys):
+    for _ in range(3):
+        running.save(1)
+    with open(running.path + ".journal", "rb") as file:
+        whole = file.read()
+    seen = set()
+    for place in list(range(0, len(whole), 997)) + [len(whole) - 1]:
+        for data in (whole[:place], whole[:place] + b"\0" * 500,
+                     whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1:]):
+            with open(running.path + ".journal", "wb") as file:
+                file.write(data)
+            seen.add(running.frames()[1])
+    assert seen == {41, 42, 43} and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("how", ("deleted", "another"))
+def test_a_journal_of_another_file_does_not_count(running, how):
+    running.save(1)
+    os.unlink(running.path)
+    if how == "another":
+        save(running.path + "2", 1)
+        os.rename(running.path + "2", running.path)
+    assert running.frames() == ({} if how == "deleted" else {1: 40})
+
+
+@pytest.mark.parametrize("entry", sorted(hostile.make_cases()))
+def test_a_hostile_journal_does_nothing(running, entry):
+    data = hostile.make_cases()[entry]
+    if len(data) > 1 << 20:
+        return
+    with open(running.path, "rb") as file, open(running.path + ".journal", "wb") as journal:
+        journal.write(hashlib.sha256(file.read()).hexdigest().encode()
+                      + b"%d %d 99\n" % (len(data), zlib.crc32(b"99" + data)) + data)
+    doorcam.load_known_faces(running.path, doorcam.DLIB)
+    assert not os.path.exists("touched")
+
+
+def test_a_file_deleted_or_replaced_while_doorcam_runs_is_written_whole(running):
+    running.save(1)
+    os.unlink(running.path)
+    running.save(2)
+    assert running.frames() == {1: 42, 2: 41}
+    save(running.path + "2", 1)
+    os.rename(running.path + "2", running.path)
+    running.save(2)
+    assert running.frames() == {1: 42, 2: 42}
+
+
+def test_what_is_written_a_day_does_not_grow_with_the_book(path, monkeypatch):
+    """An event every 20 s, 4,320 saves a day: 22 MB in full each time are 95 GB."""
+    monkeypatch.setattr(doorcam, "JOURNAL_SIZE", 0)
+    jpeg = doorcam.to_jpeg(files.smooth_picture())
+    visitors = [doorcam.Visitor(number, [files.unit(files.original_encoding(number))], 1.7e9, "dlib", jpeg)
+                for number in range(1, 301)]
+    day = Running(path, monkeypatch, doorcam.Book(doorcam.DLIB, visitors))
+    size = os.path.getsize(path)
+    day.written = 0
+    for number in range(1, 2001):
+        day.save(number % 300 + 1)
+    assert day.written / 2000 < 3 * size / 300
+    assert sum(day.frames().values()) == 2001
+
+
+def test_after_a_save_that_failed_the_file_is_written_whole(running, monkeypatch, capsys):
+    running.save(1)
+    with monkeypatch.context() as patch:
+        fail(patch, "fsync")
+        running.save(1)
+    running.now += doorcam.SAVE_RETRY
+    running.save(2)
+    assert not os.path.exists(running.path + ".journal") and running.frames() == {1: 43, 2: 41}
+    assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 def test_a_book_without_a_file_is_never_saved(tmp_path, monkeypatch):
@@ -339,7 +489,7 @@ def test_a_book_without_a_file_is_never_saved(tmp_path, monkeypatch):
     book = files.own_book(1)
     book.changed.add(1)
     saver = doorcam.Saver(None, book)
-    saver.save_when_due(urgent=True)
+    saver.save_when_due()
     saver.close()
     assert os.listdir(str(tmp_path)) == []
 
@@ -455,7 +605,7 @@ def test_a_file_that_may_not_be_written_is_said_at_the_start(tmp_path, path, loc
 
 # --------------------------------------------------------------------------------------- damaged, foreign and odd files
 
-DAMAGED = {"text": b"hello", "cut": files.original_file(2)[:-100], "empty": b"", "zeros": b"\0" * 5000,
+DAMAGED = {"text": b"hello", "cut": files.original_file(2)[:-100], "zeros": b"\0" * 5000,
            "another pickle": pickle.dumps({"a": 1}), "hostile": b"cos\nsystem\n(S'touch ran'\ntR."}
 
 
@@ -589,6 +739,126 @@ def test_a_file_deleted_in_between_is_made_again(path):
     doorcam.Visits(book).see(book.visitors[1], 2e9, 2e9)
     saver.close()
     assert numbers_in(path) == [1, 2]
+
+
+# ------------------------------------------------------------------------------------------- what a file system refuses
+
+
+def test_an_empty_file_is_an_empty_book(path, capsys):
+    """touch, as who mounts a single file into a container must do."""
+    open(path, "wb").close()
+    assert len(doorcam.load_known_faces(path, doorcam.DLIB)) == 0 and doorcam.main(["--faces", path, "list"]) == 0
+    assert capsys.readouterr().err == "" and os.listdir(os.path.dirname(path)) == ["known_faces.dat"]
+
+
+def refuse(monkeypatch, function, error, only=None):
+    """Has a function of os refused, as a file system does; only: for this last argument."""
+    really = getattr(os, function)
+
+    def refused(*arguments):
+        if only in (None, arguments[-1]):
+            raise OSError(error, os.strerror(error))
+        return really(*arguments)
+    monkeypatch.setattr(doorcam.os, function, refused)
+
+
+@pytest.mark.parametrize("function, error", (
+    ("fchmod", errno.EPERM), ("fchmod", errno.ENOTSUP), ("fchown", errno.EPERM), ("fsync", errno.EINVAL),
+    ("fsync", errno.ENOSYS)))
+def test_what_a_file_system_refuses_stops_no_save(path, monkeypatch, function, error):
+    refuse(monkeypatch, function, error)
+    for count in (1, 2, 3):
+        save(path, count)
+    assert numbers_in(path) == [1, 2, 3] and os.listdir(os.path.dirname(path)) == ["known_faces.dat"]
+
+
+@pytest.mark.parametrize("error", (errno.EBUSY, errno.EPERM, errno.EXDEV))
+def test_a_file_that_cannot_be_replaced_is_written_in_place(path, monkeypatch, error):
+    save(path, 3)
+    inode = os.stat(path).st_ino
+    refuse(monkeypatch, "rename", error, path)
+    save(path, 1)
+    save(path, 2)
+    assert numbers_in(path) == [1, 2] and os.stat(path).st_ino == inode
+    assert os.listdir(os.path.dirname(path)) == ["known_faces.dat"]
+
+
+@pytest.mark.parametrize("left", (0, 1, 1000))
+def test_while_a_file_is_written_in_place_its_copy_counts(path, monkeypatch, capsys, left):
+    """The plug is pulled, or the disk is full, in the middle."""
+    save(path, 1)
+    refuse(monkeypatch, "rename", errno.EBUSY, path)
+
+    def cut_off(source, file):
+        file.write(source.read(left))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with monkeypatch.context() as patch:
+        patch.setattr(doorcam.shutil, "copyfileobj", cut_off)
+        for count in (2, 3):  # again and again
+            with pytest.raises(OSError):
+                save(path, count)
+            assert list(doorcam.load_known_faces(path, doorcam.DLIB).visitors) == list(range(1, count + 1))
+    save(path, 4)
+    assert numbers_in(path) == [1, 2, 3, 4] and os.listdir(os.path.dirname(path)) == ["known_faces.dat"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_file_that_cannot_be_moved_is_copied_and_emptied(path, monkeypatch, capsys):
+    with open(path, "wb") as file:
+        file.write(b"damaged")
+    monkeypatch.setattr(doorcam.os, "rename", lambda *_: (_ for _ in ()).throw(OSError(errno.EBUSY, "busy")))
+    assert len(doorcam.load_known_faces(path, doorcam.DLIB)) == 0
+    (aside,) = set(os.listdir(os.path.dirname(path))) - {"known_faces.dat"}
+    with open(os.path.join(os.path.dirname(path), aside), "rb") as file:
+        assert file.read() == b"damaged" and os.path.getsize(path) == 0
+    one_line(capsys.readouterr().err, aside)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_a_file_that_is_mounted_is_saved(tmp_path, path):
+    """As docker run -v /home/me/known_faces.dat:/doorcam/known_faces.dat does."""
+    outside = str(tmp_path / "outside.dat")
+    open(outside, "wb").close()
+    open(path, "wb").close()
+    if subprocess.call(["mount", "--bind", outside, path], stderr=subprocess.DEVNULL) != 0:
+        pytest.skip("mounting is not permitted")
+    try:
+        for count in (1, 2):
+            book = files.own_book(count)
+            book.changed.add(1)
+            doorcam.Saver(path, book).close()
+        assert sorted(os.listdir(str(tmp_path))) == ["known_faces.dat", "outside.dat"]
+    finally:
+        subprocess.check_call(["umount", path])
+    assert numbers_in(outside) == [1, 2]
+
+
+@pytest.mark.parametrize("mode", (0o644, 0o664, 0o666, 0o604))
+def test_a_copy_that_all_may_read_is_made_the_owners_alone_at_the_start(path, capsys, mode):
+    save(path)
+    os.chmod(path, mode)
+    doorcam.load_known_faces(path, doorcam.DLIB)
+    assert mode_of(path) == 0o600 and capsys.readouterr().out.count("readable for you alone") == 1
+    os.chmod(path, 0o640)  # a group is somebody's choice
+    doorcam.load_known_faces(path, doorcam.DLIB)
+    assert mode_of(path) == 0o640 and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("error", (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP))
+def test_a_file_system_without_locks_is_no_other_doorcam(path, monkeypatch, capsys, error):
+    def flock(*_):
+        raise OSError(error, os.strerror(error))
+    monkeypatch.setattr(doorcam.fcntl, "flock", flock)
+    with doorcam.lock_known_faces(path):
+        one_line(capsys.readouterr().err, path, "cannot be locked", os.strerror(error))
+
+
+def test_a_full_disk_at_the_start(path, monkeypatch):
+    refuse(monkeypatch, "pwrite", errno.ENOSPC)
+    with doorcam.lock_known_faces(path):
+        with pytest.raises(doorcam.DoorcamError):
+            with doorcam.lock_known_faces(path):
+                pass
 
 
 # ---------------------------------------------------------------------------------------------------------- the lock

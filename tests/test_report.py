@@ -1,5 +1,6 @@
 """The page of doorcam.py report: what it says, that it is self-contained, and how it looks in a real browser."""
 import base64
+import csv
 import datetime
 import http.server
 import os
@@ -180,9 +181,26 @@ def test_a_log_that_somebody_has_spoilt_is_read_as_far_as_it_goes(tmp_path):
     path = tmp_path / "visits.csv"
     path.write_bytes(b"\xff\xfe\0\r\ntime,event,visitor,name,visit,seconds\r\nx\r\n,,,,,\r\n"
                      b"2026-01-05T09:00:00+01:00,new,one,,1,\r\n2026-01-05T09:00:00+01:00,left,9,,9,5\r\n"
-                     b"2026-13-05T09:00:00+01:00,new,1,,1,\r\n2026-01-05T09:00:00+01:00,returned,2,\"a\r\nb\",4,\r\n"
+                     b"2026-13-05T09:00:00+01:00,new,1,,1,\r\n2026-01-05T09:00:00+01:00,returned,2,\"a, b\",4,\r\n"
                      b"2026-01-05T09:00:09+01:00,left,2,,4,1e999\r\n2026-01-05T09:00:09+01:00,le")
     assert doorcam.read_visits(str(path)) == [[datetime.datetime(2026, 1, 5, 9), 2, 4, None]]
+
+
+def test_an_unfinished_line_takes_no_other_with_it(tmp_path):
+    """A plug was pulled while a name in quotation marks was written."""
+    path = tmp_path / "visits.csv"
+    log, one = doorcam.EventLog(str(path)), visitor(1, "Anna, postwoman")
+    log.write(doorcam.Event("new", START, 1, 1), one.name)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:whole.index(b"postwoman")])
+    for hours in range(1, 6):
+        event = doorcam.Event("returned", START + 3600 * hours, 1, 1 + hours, 60.0)
+        doorcam.EventLog(str(path)).write(event, one.name)
+    assert [row[2] for row in doorcam.read_visits(str(path))] == [2, 3, 4, 5, 6]
+    with open(str(path), newline="", encoding="utf-8") as file:  # as a spreadsheet reads it
+        assert [row[4:5] for row in csv.reader(file)] == [["visit"], []] + [[str(visit)] for visit in range(2, 7)]
+    path.write_bytes(whole[:-20] + b"\r\n" + whole.splitlines()[-1].replace(b",1,", b",7,") + b"\r\n")
+    assert [row[2] for row in doorcam.read_visits(str(path))] == [7]  # as an earlier doorcam left it
 
 
 # ------------------------------------------------------------------------------------------------------ as a process

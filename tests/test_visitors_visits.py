@@ -1,5 +1,8 @@
 """The visit rule: when a visit begins and ends, how long it was, and what a clock that jumps does to it."""
+import datetime
+import io
 import os
+import pickle
 import time
 import types
 
@@ -55,14 +58,23 @@ def test_being_seen_late_within_the_gap_is_no_new_visit():
     assert doorcam.Visits(book).see(visitor, START + GAP - 1, START + GAP + 5) is None  # back in time, decided later
 
 
-def test_a_last_sight_in_the_future_was_just_now():
-    book, visitor = seen_once(START + YEAR)
-    doorcam.Visits(book).see(visitor, START + YEAR + 10, START + YEAR + 10)
-    assert doorcam.Visits(book).see(visitor, START, START) is None
-    assert visitor.seen_count == 1
-    assert visitor.this_visit() == 10 and visitor.at_door(START) == 10
-    doorcam.Visits(book).see(visitor, START + 5, START + 5)
-    assert visitor.this_visit() == 15
+@pytest.mark.parametrize("ahead", (60, 6 * 3600, YEAR))
+def test_a_last_sight_in_the_future_was_nobody_knows_when(ahead):
+    """Of an earlier run, whose clock was another one."""
+    book, visitor = seen_once(START + ahead)
+    see = doorcam.Visits(book).see
+    see(visitor, START + ahead + 10, START + ahead + 10)
+    see = doorcam.Visits(book).see
+    event = see(visitor, START, START)
+    assert (event.kind, event.seconds) == ("returned", None)
+    assert visitor.seen_count == 2 and visitor.total_seconds() == 10 and visitor.at_door(START) == 0
+    assert see(visitor, START + 5, START + 5) is None
+    assert visitor.this_visit() == 5
+
+
+def test_a_last_sight_a_moment_ahead_was_just_now():
+    book, visitor = seen_once(START + 1)
+    assert doorcam.Visits(book).see(visitor, START, START) is None and visitor.seen_count == 1
 
 
 def test_times_of_visits_add_up():
@@ -204,18 +216,18 @@ def test_a_restart_within_the_gap_goes_on_with_the_visit(story, down, kinds):
     assert again.book.visitors[1].seen_count == 1 + len(kinds)
 
 
-def test_a_restart_with_the_clock_in_the_past_goes_on_with_the_visit(story):
-    """A Jetson has no battery: its clock may start years back."""
+def test_a_restart_with_the_clock_in_the_past_begins_a_visit(story):
+    """A Jetson has no battery: its clock may start years back. How long they were away nobody knows."""
     story.show(ANNA, seconds=30)
     story.finish()
     again = Story(written_and_read(story.book), START - 5 * YEAR)
     again.show(ANNA, seconds=10)
-    assert again.events == []
+    assert again.events == [("returned", 1)] and again.told[0].seconds is None
     again.set_clock(5 * YEAR + 60)  # the network has come
     again.show(ANNA, seconds=10)
     again.finish()
-    assert again.events == [("left", 1)]
-    assert 30 <= again.told[0].seconds <= 60
+    assert again.events == [("returned", 1), ("left", 1)]
+    assert 15 <= again.told[1].seconds <= 20
 
 
 # ------------------------------------------------------------------------------------------------ the clock jumps
@@ -358,6 +370,52 @@ def test_times_in_the_file_are_the_same_seconds_around_the_double_hour(hour):
     book.register_new_face(person(0), moment)
     assert written_and_read(book).visitors[1].last_seen == moment
     assert os.environ["TZ"].startswith("CET")
+
+
+@pytest.fixture
+def time_zone(monkeypatch):
+    """Sets the time zone of this process: time_zone("UTC")."""
+    def set_to(name):
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+    yield set_to
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_time_zone_that_is_set_later_moves_no_visit(time_zone):
+    """A board's zone is UTC until somebody sets it."""
+    for before, after in (("UTC", "CET-1"), ("EST5", "UTC"), ("NPT-5:45", "PST8")):
+        time_zone(before)
+        book = book_of(person(0), now=START + 0.123456)
+        file = io.BytesIO()
+        doorcam.dump_known_faces(book.snapshot(), file)
+        time_zone(after)
+        again, = doorcam.read_known_faces(file.getvalue())[0]
+        assert again.last_seen == START + 0.123456
+
+
+def test_what_the_original_program_has_written_since_counts(time_zone):
+    time_zone("CET-1")
+    file = io.BytesIO()
+    doorcam.dump_known_faces(book_of(person(0), now=START).snapshot(), file)
+    encodings, metadata = pickle.loads(file.getvalue())
+    metadata[0]["last_seen"] += datetime.timedelta(hours=1)
+    again, = doorcam.read_known_faces(pickle.dumps([encodings, metadata]))[0]
+    assert (again.first_seen, again.last_seen) == (START, START + 3600)
+
+
+@pytest.mark.parametrize("utc", (None, 5, [], {"last_seen": 5}, {"last_seen": (float("nan"),)},
+                                 {"last_seen": (float("nan"), None)}, {"last_seen": ("1", 2)}))
+def test_times_that_are_none_are_no_obstacle(utc):
+    file = io.BytesIO()
+    doorcam.dump_known_faces(book_of(person(0), now=START).snapshot(), file)
+    encodings, metadata = pickle.loads(file.getvalue())
+    metadata[0]["utc"] = utc
+    for seconds in (float("nan"), 1e300, -1e9):
+        metadata[0]["utc"] = {"last_seen": (seconds, metadata[0]["last_seen"])} if utc is None else utc
+        found = doorcam.read_known_faces(pickle.dumps([encodings, metadata]))[0]
+        assert [one.last_seen for one in found] == [START]
 
 
 # --------------------------------------------------------------------------------------------------- what is shown
