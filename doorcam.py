@@ -50,6 +50,7 @@ import glob
 import html
 import importlib.util
 import io
+import ipaddress
 import json
 import math
 import mmap
@@ -70,6 +71,7 @@ import time
 import traceback
 import typing
 import unicodedata
+import urllib.parse
 import warnings
 
 STARTED_WITH = dict(os.environb)  # for the commands of --on-visit: what follows, and OpenCV, change the environment
@@ -296,6 +298,8 @@ def printable(text):
 # ------------------------------------------------------------------------------------------------------ camera
 
 DEFAULT_RATE = 25.0           # frames a second of a recording that does not say
+JUMP_SECONDS = 2.0            # and more between two frames of a recording: a pause, or a wrong time stamp,
+JUMP_FRAMES = 5               # which it is not if so many frames go on from there
 CAMERA_BACK = 3               # frames after which it is back: a dying connection, too, may give half a frame
 PICTURE_STILL = 11.0          # s in which not one pixel changed: no picture any more. An encoder may repeat a still
                               # scene from key frame to key frame, at most 10 s in most cameras; and some delay
@@ -646,26 +650,72 @@ def read_recording(source, flip, start):
     try:
         rate = capture.get(cv2.CAP_PROP_FPS)
         rate = rate if 0.5 <= rate <= 1000 else DEFAULT_RATE
-        expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        count, first, moment = 0, 0.0, 0.0
-        while True:
-            good, frame = capture.read()
-            if not good:
-                break
-            position = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-            if count == 0:
-                first = position
-            else:  # some formats give no position
-                moment = position - first if position - first > moment else moment + 1 / rate
+        expected, count = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0
+        for frame, moment in in_time(stamped_frames(capture), 1 / rate):
             count += 1
             yield FLIPS[flip][1](to_bgr(frame)), start + moment
     finally:
         capture.release()
     if not count:
         raise DoorcamError("%s has no frames" % str(source))
-    if expected - count > max(rate / 2, expected / 50):
+    if expected - count > max(rate / 2, expected / 50) and is_cut(source.value):  # FFmpeg's number is an estimate
         raise DoorcamError("%s breaks off after %d of %d frames: what was seen up to there counts"
                            % (source, count, expected))
+
+
+def stamped_frames(capture):
+    """The frames of a capture, each with the position, in s, that it is stamped with."""
+    good, frame = capture.read()
+    while good:
+        yield frame, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+        good, frame = capture.read()
+
+
+def in_time(frames, step):
+    """(frame, seconds since the first) for each (frame, position). Some have no position, then it is one `step` later,
+    some a wrong one: after a jump frames are held back until the old positions go on, or the new ones have lasted.
+    Then it was a pause, if they ascend, or else a new count."""
+    last, moment, held = None, -step, []
+    for frame, position in frames:
+        held.append((frame, position))
+        last = position - step if last is None else last
+        goes_on = 0 <= position - last <= JUMP_SECONDS + step * len(held)
+        if not goes_on and len(held) < JUMP_FRAMES:
+            continue
+        stamps = [last] + [one for _, one in held]
+        right = all(one < other for one, other in zip(stamps, stamps[1:]))
+        even = (position - last) / len(held) if goes_on and position > last else step
+        for (one, _), before, after in zip(held, stamps, stamps[1:]):
+            moment += after - before if right else even
+            yield one, moment
+        last, held = position, []
+    for one, _ in held:
+        moment += step
+        yield one, moment
+
+
+def length_said(head):
+    """Bytes that a part of an AVI, a Matroska or an MP4 file says to have in its first 16; 0 if it does not say."""
+    if head[:4] == b"RIFF":
+        return 8 + int.from_bytes(head[4:8], "little")
+    if head[:4] in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):  # EBML, Segment
+        digits = 9 - head[4].bit_length()
+        length = int.from_bytes(head[4:4 + digits], "big") - (1 << 7 * digits)
+        return 4 + digits + length if length < (1 << 7 * digits) - 1 else 0
+    length = int.from_bytes(head[:4] if head[:4] != b"\0\0\0\1" else head[8:16], "big")
+    return length if head[4:8].isalnum() else 0
+
+
+def is_cut(path):
+    """Whether a recording's file is shorter than it says itself, or ends with zeros that nobody has filled."""
+    size, end, part = os.path.getsize(path), 0, 8
+    with open(path, "rb") as file:
+        while part >= 8 and end < size:
+            file.seek(end)
+            part = length_said(file.read(16))
+            end += part
+        file.seek(max(0, size - 1024))
+        return end > size or not file.read().strip(b"\0")
 
 
 def without_stills(frames, name, lose):

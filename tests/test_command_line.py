@@ -265,6 +265,74 @@ def test_a_recording_that_breaks_off_counts_up_to_there(tmp_path, name):
     assert len(visitors_in(tmp_path / "known_faces.dat")) == 1
 
 
+SOUND = ["-f", "lavfi", "-i", "sine=d=20"]
+
+
+@pytest.mark.parametrize("name, options", [
+    ("trim.mp4", ["-ss", "2", "-c", "copy"]),  # an edit list hides the frames before
+    ("sparse.mkv", ["-vf", "select='lt(t,1)+not(mod(n,8))'", "-vsync", "vfr", "-c:v", "libx264"]),
+    ("sound.mkv", SOUND + ["-c:v", "copy", "-c:a", "aac"]),
+    ("sound.ts", SOUND + ["-c:v", "mpeg2video", "-c:a", "aac", "-r", "25"]),
+    ("pause.mkv", ["-c:v", "copy", "-bsf:v", "setts=ts=if(gt(N\\,20)\\,TS+1200/TB\\,TS)"])])
+def test_a_recording_with_fewer_frames_than_expected_is_whole(clip, tmp_path, name, options):
+    whole = by_ffmpeg(tmp_path / "whole.mp4", clip, "-c:v", "libx264", "-g", "250")
+    path = by_ffmpeg(tmp_path / name, whole, *options)
+    if name == "trim.mp4":  # the position belongs before what is read
+        subprocess.run(["ffmpeg", "-v", "error", "-y", "-ss", "2", "-i", whole, "-c", "copy", path], check=True, timeout=60)
+    expected = cv2.VideoCapture(path, cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT)
+    count = len(list(doorcam.read_recording(doorcam.parse_source(path), "none", 0.0)))
+    assert 8 <= count < expected / 1.5
+
+
+@pytest.mark.parametrize("name", ["cut.avi", "cut.mkv", "cut.mp4"])
+@pytest.mark.parametrize("filled", [False, True])
+def test_a_recording_that_is_cut_says_so(clip, tmp_path, name, filled):
+    path = by_ffmpeg(tmp_path / name, clip, "-c:v", "mpeg4", "-g", "5", "-movflags", "+faststart")
+    size = os.path.getsize(path)
+    os.truncate(path, size // 2)
+    if filled:  # made in its size at first, as some programs that load files do
+        os.truncate(path, size)
+    with pytest.raises(doorcam.DoorcamError, match="breaks off after"):
+        list(doorcam.read_recording(doorcam.parse_source(path), "none", 0.0))
+
+
+def moments(positions, step=0.1):
+    return [round(moment, 3) for _, moment in doorcam.in_time(((None, one) for one in positions), step)]
+
+
+STEPS = [round(0.1 * number, 3) for number in range(60)]
+
+
+@pytest.mark.parametrize("wrong", [37600.0, -1.0, 0.0, 12.0])
+@pytest.mark.parametrize("places", [(20,), (20, 40), (20, 21), (59,)])
+def test_a_wrong_time_stamp_moves_nothing(wrong, places):
+    assert moments([wrong if number in places else one for number, one in enumerate(STEPS)]) == STEPS
+
+
+@pytest.mark.parametrize("positions, expected", [
+    (STEPS[:30] + [1200 + one for one in STEPS[30:]], STEPS[:30] + [1200 + one for one in STEPS[30:]]),  # a pause
+    ([10 * one for one in range(31)], [10 * one for one in range(31)]),         # a frame every ten seconds
+    (STEPS[:30] + STEPS[:30], STEPS), (STEPS[:30] + [37600.0] * 30, STEPS), ([0.0] * 60, STEPS),
+    ([95443.7 + one for one in STEPS], STEPS),
+    ([STEPS[number // 2] for number in range(20)], [round(0.1 * (number // 2), 3) for number in range(20)])])
+def test_times_go_on_through_pauses_and_new_counts(positions, expected):
+    if len(set(positions)) == 10:  # two frames with each position: the second is a step later, and time never goes back
+        assert moments(positions) == sorted(moments(positions))
+    else:
+        assert moments(positions) == pytest.approx(expected)
+
+
+def test_one_wrong_time_stamp_ends_no_visit(tmp_path):
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+    clip = write_clip(tmp_path / "clip.avi", visit_frames(60))
+    ahead = "if(eq(N\\,30)\\,TS+37600/TB\\,TS)"
+    path = by_ffmpeg(tmp_path / "ahead.mkv", clip, "-c:v", "mjpeg", "-q:v", "2", "-bsf:v", "setts=ts=" + ahead)
+    status, _, err = run_doorcam("--source", path, "--headless", "--log", "log.csv", folder=tmp_path)
+    assert (status, err) == (0, "")
+    log = read_log(tmp_path / "log.csv")
+    assert [line["event"] for line in log] == ["returned", "left"] and 4.5 < float(log[1]["seconds"]) < 6.5
+
+
 def write_no_frames(path):
     cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48)).release()
 
