@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -333,6 +334,40 @@ def test_one_wrong_time_stamp_ends_no_visit(tmp_path):
     assert [line["event"] for line in log] == ["returned", "left"] and 4.5 < float(log[1]["seconds"]) < 6.5
 
 
+def test_a_recording_may_have_a_colon_in_its_name(clip, tmp_path):
+    shutil.copy(clip, str(tmp_path / "2026-11-25T10:00:00.avi"))
+    for name in ("2026-11-25T10:00:00.avi", "file://" + str(tmp_path / "2026-11-25T10%3A00:00.avi")):
+        status, _, err = run_doorcam("--source", name, "--headless", folder=tmp_path)
+        assert (status, err) == (0, "")
+
+
+@pytest.mark.parametrize("sar, flip, options, shape", [
+    ("2/1", "none", [], (1080, 1920)), ("2/1", "90", [], (1920, 1080)), ("1/1", "none", ["--aspect", "16:9"], (1080, 1920)),
+    ("2/1", "none", ["--aspect", "4:3"], (1080, 1920)), ("1/1", "none", [], (1080, 960))])
+def test_people_are_not_squashed(clip, tmp_path, sar, flip, options, shape):
+    path = by_ffmpeg(tmp_path / "1080N.mp4", clip, "-vf", "scale=960:1080,setsar=" + sar, "-c:v", "libx264", "-frames", "5")
+    seen = []
+
+    def watch(options):
+        seen.extend(frame.shape[:2] for frame, _ in doorcam.read_recording(options.source, options.flip, 0.0))
+    parser = doorcam.make_parser()
+    parser.set_defaults(run=watch)
+    with mock.patch.object(doorcam, "make_parser", lambda: parser):
+        doorcam.main(["--source", path, "--flip", flip] + options)
+    assert set(seen) == {shape}
+
+
+@pytest.mark.parametrize("arguments", [
+    ["rtsp://anna:geheim@cam/1"], ["--flip", "rtsp://anna:geheim@cam/1"], ["--sauce=rtsp://anna:geheim@cam/1"],
+    ["--scale", "http://cam/?pw=geheim"], ["list", "rtsp://cam/user=anna_password=geheim.sdp"],
+    ["--faces", "rtsp://anna:geheim@cam/1", "list"], ["anna:geheim@cam/1"], ["--source", "anna:geheim@cam/1"]])
+def test_a_misplaced_address_shows_no_password(tmp_path, arguments):
+    status, out, err = run_doorcam(*(["--headless"] + arguments), folder=tmp_path)
+    assert status in (1, 2)
+    one_line(err)
+    assert "geheim" not in out + err
+
+
 def write_no_frames(path):
     cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48)).release()
 
@@ -400,7 +435,7 @@ def test_a_missing_gstreamer_element_is_named(tmp_path, source, missing):
 
 @pytest.mark.parametrize("arguments", [
     ["--scale", "0"], ["--scale", "nan"], ["--scale", "large"], ["--visit-gap", "-1"], ["--visit-gap", "0"],
-    ["--tolerance", "3"], ["--flip", "45"], ["--detector", "yolo"], ["--source", ""], ["--faces", ""], ["--nonsense"],
+    ["--tolerance", "3"], ["--flip", "45"], ["--aspect", "16:0"], ["--aspect", "wide"], ["--detector", "yolo"], ["--source", ""], ["--faces", ""], ["--nonsense"],
     ["nonsense"], ["forget"], ["forget", "0"], ["forget", "x"], ["name", "1"]])
 def test_a_wrong_option(tmp_path, arguments):
     status, out, err = run_doorcam(*arguments, folder=tmp_path)
