@@ -367,6 +367,8 @@ def parse_source(text):
     if address and address.group(1).lower() == "file":  # file:///a%20b, file://machine/a%20b, file:/a%20b
         path = re.sub(r"^:(//[^/]*(?=/)|//)?", "", address.group(2))
         return Source("file", path if os.path.exists(path) else urllib.parse.unquote(path))
+    if " ! " in text or address:
+        text.encode()  # UnicodeEncodeError, a ValueError, where it is no text
     if " ! " in text:
         return Source("pipeline", text)
     if address and address.group(2).startswith("://"):
@@ -496,11 +498,23 @@ def open_capture(source, flip="none"):
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, CAPTURE_WIDTH)
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, CAPTURE_HEIGHT)
     else:
-        capture = open_interlaced_or_not(source)
+        capture = open_interlaced_or_not(named_in_text(source))
     if not capture.isOpened():
         capture.release()
         raise DoorcamError(why_not_open(source))
     return capture
+
+
+def named_in_text(source):
+    """The source; a file whose name is no valid text, which would crash OpenCV, under another one."""
+    try:
+        source.value.encode()
+    except UnicodeEncodeError:
+        try:
+            return source._replace(value="/proc/self/fd/%d" % os.open(source.value, os.O_RDONLY))
+        except OSError:
+            raise DoorcamError(why_not_open(source))
+    return source
 
 
 def open_with_ffmpeg(source):
@@ -512,8 +526,9 @@ def open_with_ffmpeg(source):
               ] if hasattr(cv2, "CAP_PROP_READ_TIMEOUT_MSEC") else []  # since OpenCV 4.5.2
     go_direct(source.value)
     capture = cv2.VideoCapture(source.value, cv2.CAP_FFMPEG, *limits)
-    mjpeg = (capture.get(cv2.CAP_PROP_FOURCC) == cv2.VideoWriter_fourcc(*"MJPG") and not length_of(capture, source))
-    if source.value.startswith("http") and (not capture.isOpened() or mjpeg and not (capture.grab() and capture.grab())):
+    mjpeg = capture.get(cv2.CAP_PROP_FOURCC) == cv2.VideoWriter_fourcc(*"MJPG") and not length_of(capture, source)
+    good = capture.isOpened() and (not mjpeg or capture.grab() and capture.grab())
+    if source.value.startswith("http") and not good:
         capture.release()
         with ffmpeg_options(os.environ.get(FFMPEG_OPTIONS, "") + "|input_format;mjpeg"):
             capture = cv2.VideoCapture(source.value, cv2.CAP_FFMPEG, *limits)
@@ -625,8 +640,8 @@ def why_not_open(source):
         return ("camera %d (%s) gives no picture: another program uses it, or it is no camera; close the other "
                 "program or try --source with another number" % (source.value, device))
     if source.kind in ("file", "url") and not re.search(r"FFMPEG:\s+YES", cv2.getBuildInformation()):
-        return ("%s needs an OpenCV with FFMPEG, and this one (%s) was built without it: take the one that pip installs, "
-                "%s install opencv-python" % (source, cv2.__version__, PIP))
+        return ("%s needs an OpenCV with FFMPEG, and this one (%s) was built without it: take the one that pip has, %s "
+                "install opencv-python" % (source, cv2.__version__, PIP))
     if source.kind == "file":
         if not os.path.exists(source.value):
             return "%s does not exist, neither as a recording nor as a camera" % str(source)
@@ -870,7 +885,7 @@ class LiveCamera:
         while self._current():
             capture = None
             try:
-                self._started = time.monotonic() + 2 * CAMERA_TIMEOUT / 1000.0  # some are opened twice, and read between
+                self._started = time.monotonic() + 2 * CAMERA_TIMEOUT / 1000.0  # some are opened twice
                 capture = self._open(self._find_again(), self.flip)
                 straight, length = straighten(capture, self.source, self.flip), length_of(capture, self.source)
                 self._started = opened = time.monotonic()
@@ -968,7 +983,7 @@ class LiveCamera:
                                    "again" % (self.source, silent))
             self._hung = [reader for reader in self._hung if reader.is_alive()]
             if len(self._hung) == HUNG_READERS:
-                raise DoorcamError("%s does not answer, %d attempts to read it hang: take it off its power for a moment, "
+                raise DoorcamError("%s does not answer, %d attempts to read it hang: take its power off for a moment, "
                                    "then start doorcam again (a service does that)" % (self.source, HUNG_READERS + 1))
             self._hung.append(self._reader)
             self._start_reading()
@@ -995,7 +1010,7 @@ def camera_name(number):
 
 
 def live_frames(camera, shift, lose=lambda moment: None, wait=KEY_PERIOD):
-    """The newest frames of a live camera with the wall clock's time, until it has ended; None while there is no new one.
+    """The newest frames of a live camera with the wall clock's time, until it ends; None while there is no new one.
 
     shift(seconds) is called when somebody has set the wall clock, lose(moment) when there has been no picture since
     then.
@@ -4778,7 +4793,7 @@ def source_option(text):
     try:
         return parse_source(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error))
+        raise argparse.ArgumentTypeError("it is no text" if isinstance(error, UnicodeError) else str(error))
 
 
 def aspect_option(text):
@@ -4890,6 +4905,14 @@ def clean_text(text):
     return clean_name(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
+def check_folder():
+    """DoorcamError if the current folder has been deleted: no path begins there any more."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise DoorcamError("the current folder is gone (%s): change into another one, then start again" % why(error))
+
+
 def main(argv=None):
     """Runs doorcam with the arguments (default: those of the process); returns the exit status."""
     parser = make_parser()
@@ -4902,6 +4925,7 @@ def main(argv=None):
                 parser.error("--%s belongs to --engine %s" % (name, engine))
             wanted = engine
     try:
+        check_folder()
         return options.run(options)
     except DoorcamError as error:
         say(error)

@@ -15,7 +15,8 @@ Gst.init(None)
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
 server.set_service(sys.argv[1])
-for path, pipeline in (("/cam", PIPELINE), ("/udp", PIPELINE), ("/fields", PIPELINE.replace("15/1", "15/1,interlace-mode=interleaved")
+for path, pipeline in (("/cam", PIPELINE), ("/udp", PIPELINE),
+                       ("/fields", PIPELINE.replace("15/1", "15/1,interlace-mode=interleaved")
                                             .replace("x264enc", "x264enc interlaced=true"))):
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(pipeline)

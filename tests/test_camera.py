@@ -442,6 +442,7 @@ def test_a_camera_that_is_black_from_the_start_is_waited_for(http_camera, tmp_pa
         door.wait_for("s (it is black): trying to get it back", 60)
         http_camera.frames = list(visit_frames(20))
         door.wait_for("visitor 1 returned", BACK + doorcam.PICTURE_STILL)
+        door.wait_for("is back")
         status, _, err = door.stop()
     assert status == 0 and [line.split()[-1] for line in err.splitlines()] == ["back", "back"]
 
