@@ -51,6 +51,7 @@ import glob
 import html
 import importlib.util
 import io
+import ipaddress
 import json
 import math
 import mmap
@@ -71,6 +72,7 @@ import time
 import traceback
 import typing
 import unicodedata
+import urllib.parse
 import warnings
 import zlib
 
@@ -85,7 +87,7 @@ for _name, _value in (
         ("OPENCV_VIDEOIO_DEBUG", "0"),
         ("QT_LOGGING_RULES", "*.warning=false"),
         ("GST_DEBUG", "0"),
-        ("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")):  # UDP loses parts of the picture
+        ("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;prefer_tcp")):  # UDP loses parts of the picture
     os.environ.setdefault(_name, _value)
 
 if __name__ == "__main__":
@@ -286,7 +288,7 @@ def mean_encoding(encodings):
 
 def say(text):
     """One line for the user, on standard error, without control codes."""
-    put_line("doorcam: " + printable(text), sys.stderr)
+    put_line("doorcam: " + printable(without_passwords(str(text))), sys.stderr)
 
 
 def put_line(line, file=None):
@@ -313,6 +315,8 @@ def printable(text):
 # ------------------------------------------------------------------------------------------------------ camera
 
 DEFAULT_RATE = 25.0           # frames a second of a recording that does not say
+JUMP_SECONDS = 2.0            # and more between two frames of a recording: a pause, or a wrong time stamp,
+JUMP_FRAMES = 5               # which it is not if so many frames go on from there
 CAMERA_BACK = 3               # frames after which it is back: a dying connection, too, may give half a frame
 PICTURE_STILL = 11.0          # s in which not one pixel changed: no picture any more. An encoder may repeat a still
                               # scene from key frame to key frame, at most 10 s in most cameras; and some delay
@@ -322,7 +326,9 @@ CAMERA_STALLED = 12.0         # s without a frame after which a read that does n
 CAMERA_TIMEOUT = 8000         # ms after which opening or reading a network camera fails, where OpenCV can do that
 PIPELINE_TIMEOUT = 5.0        # s without a frame after which a GStreamer pipeline is ended and opened again
 HUNG_READERS = 5              # reads that never return, and their threads, that are put up with
+FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 V4L_FOLDER = "/sys/class/video4linux"     # where the kernel lists cameras
+V4L_MAJOR = 81                # number of their devices' kind
 RECONNECT_PAUSES = (0.5, 1, 2, 4, 7, 10)  # s between attempts to get a camera back; the last one repeats
 KEY_PERIOD = 0.03             # s between two looks for a key: OpenCV loses the first of two that come in between
 
@@ -331,6 +337,7 @@ class Source(typing.NamedTuple):
     """Where frames come from."""
     kind: str                   # camera, csi, file, url, pipeline, demo
     value: object               # number of the camera or CSI sensor, path, address, pipeline
+    aspect: object = None       # width / height of its picture where its pixels are not square and it does not say so
 
     def __str__(self):
         """The source as it may stand in a message: without the user, the password and the query of an address."""
@@ -338,30 +345,51 @@ class Source(typing.NamedTuple):
             return "%s %d" % ("camera" if self.kind == "camera" else "CSI camera", self.value)
         if self.kind == "file":
             return str(self.value)
-        text = re.sub(r"(\w+://)\S*@", r"\1***@", self.value)
-        text = re.sub(r"(\w+://[^\s?]*\?)\S*", r"\1***", text)
+        text = without_passwords(self.value)
         return re.sub(r"((?:user|proxy)-(?:id|pw)=)(\"[^\"]*\"|\S+)", r"\1***", text)
 
 
+def without_passwords(text):
+    """The text as it may be printed: addresses in it without user, password, and what follows a ?, = or ;"""
+    text = re.sub(r"(\w+:/*)?[^\s'\"/:=]*(?:(?<=://)|:)\S*@", r"\1***@", text)
+    return re.sub(r"(\w+:/[^\s?=;'\"]*[?=;])[^\s'\"]+", r"\1***", text)
+
+
+def video_number(path):
+    """The number of the camera to whose device a path leads, by links or by what it is; None if it leads to none."""
+    with contextlib.suppress(OSError, ValueError):
+        path = os.path.realpath(path)
+        kind = os.stat(path)
+        if stat.S_ISCHR(kind.st_mode) and os.major(kind.st_rdev) == V4L_MAJOR:
+            path = os.path.realpath("/sys/dev/char/%d:%d" % (V4L_MAJOR, os.minor(kind.st_rdev)))
+    found = re.match(r"^/(?:dev|sys/.*)/video(\d{1,3})$", path)
+    return int(found.group(1)) if found else None
+
+
 def parse_source(text):
-    """The Source that the user's text means; ValueError if it can mean none."""
-    name = os.path.realpath(text) if text.startswith("/dev/v4l/") else text  # links to /dev/video0 and so on
-    device = re.match(r"^(?:/dev/video)?(\d{1,3})$", name)
+    """The Source that the user's text means; ValueError if it can mean none. What exists as a file is one."""
+    number = int(text) if re.match(r"^\d{1,3}$", text) else video_number(text)
     sensor = re.match(r"^csi(?::(\d))?$", text)
-    if device:
-        return Source("camera", int(device.group(1)))
+    if number is not None:
+        return Source("camera", number)
     if sensor:
         return Source("csi", int(sensor.group(1) or 0))
     if text == "demo":
         return Source("demo", text)
-    if " ! " in text:
-        return Source("pipeline", text)
-    if text.startswith("file://"):
-        text = text[len("file://"):]
-    elif re.match(r"^[a-zA-Z][a-zA-Z0-9+.-]*://.", text):
-        return Source("url", text)
     if not text.strip() or "\0" in text:
         raise ValueError("it is empty")
+    if os.path.exists(text):
+        return Source("file", text)
+    address = re.match(r"^\s*([a-zA-Z][a-zA-Z0-9+.-]*)(:/.+?)\s*$", text)
+    if address and address.group(1).lower() == "file":  # file:///a%20b, file://machine/a%20b, file:/a%20b
+        path = re.sub(r"^:(//[^/]*(?=/)|//)?", "", address.group(2))
+        return Source("file", path if os.path.exists(path) else urllib.parse.unquote(path))
+    if " ! " in text or address:
+        text.encode()  # UnicodeEncodeError, a ValueError, where it is no text
+    if " ! " in text:
+        return Source("pipeline", text)
+    if address and address.group(2).startswith("://"):
+        return Source("url", address.group(1).lower() + address.group(2))
     return Source("file", text)
 
 
@@ -487,19 +515,67 @@ def open_capture(source, flip="none"):
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, CAPTURE_WIDTH)
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, CAPTURE_HEIGHT)
     else:
-        capture = open_interlaced_or_not(source)
+        capture = open_interlaced_or_not(named_in_text(source))
     if not capture.isOpened():
         capture.release()
         raise DoorcamError(why_not_open(source))
     return capture
 
 
+def named_in_text(source):
+    """The source; a file whose name is no valid text, which would crash OpenCV, under another one."""
+    try:
+        source.value.encode()
+    except UnicodeEncodeError:
+        try:
+            return source._replace(value="/proc/self/fd/%d" % os.open(source.value, os.O_RDONLY))
+        except OSError:
+            raise DoorcamError(why_not_open(source))
+    return source
+
+
 def open_with_ffmpeg(source):
-    """The cv2.VideoCapture of a file or an address, opened or not."""
-    if source.kind == "url" and hasattr(cv2, "CAP_PROP_READ_TIMEOUT_MSEC"):  # since OpenCV 4.5.2
-        return cv2.VideoCapture(source.value, cv2.CAP_FFMPEG, [
-            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, CAMERA_TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, CAMERA_TIMEOUT])
-    return cv2.VideoCapture(source.value, cv2.CAP_FFMPEG)
+    """The cv2.VideoCapture of a file or an address, opened or not. MJPEG that announces its pictures wrongly, or not
+    at all, is read by the pictures alone."""
+    if source.kind == "file":
+        return cv2.VideoCapture("file:" + source.value, cv2.CAP_FFMPEG)  # a colon in the name would be a protocol's
+    limits = [[cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, CAMERA_TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, CAMERA_TIMEOUT]
+              ] if hasattr(cv2, "CAP_PROP_READ_TIMEOUT_MSEC") else []  # since OpenCV 4.5.2
+    go_direct(source.value)
+    capture = cv2.VideoCapture(source.value, cv2.CAP_FFMPEG, *limits)
+    mjpeg = capture.get(cv2.CAP_PROP_FOURCC) == cv2.VideoWriter_fourcc(*"MJPG") and not length_of(capture, source)
+    good = capture.isOpened() and (not mjpeg or capture.grab() and capture.grab())
+    if source.value.startswith("http") and not good:
+        capture.release()
+        with ffmpeg_options(os.environ.get(FFMPEG_OPTIONS, "") + "|input_format;mjpeg"):
+            capture = cv2.VideoCapture(source.value, cv2.CAP_FFMPEG, *limits)
+    return capture
+
+
+def length_of(capture, source):
+    """Seconds that an address says its stream lasts; 0 for a camera's, which does not end, and for other sources."""
+    frames = capture.get(cv2.CAP_PROP_FRAME_COUNT) if source.kind == "url" else 0
+    return frames / max(1.0, capture.get(cv2.CAP_PROP_FPS)) if frames > 1 else 0
+
+
+def go_direct(address):
+    """Keeps FFmpeg from asking a proxy for a camera in one's own network."""
+    host = re.match(r"^\w+://(?:[^/?#]*@)?([^/?#:]+)", address)
+    with contextlib.suppress(OSError, ValueError):
+        if host and "http_proxy" in os.environ and (
+                ipaddress.ip_address(socket.gethostbyname(host.group(1))).is_private):
+            os.environ["no_proxy"] = "%s,%s" % (host.group(1), os.environ.get("no_proxy", ""))
+
+
+@contextlib.contextmanager
+def ffmpeg_options(options):
+    """Has OpenCV give these options to FFmpeg in the meantime; there is no other way to say them."""
+    before = os.environ.get(FFMPEG_OPTIONS, "")
+    os.environ[FFMPEG_OPTIONS] = options.lstrip("|")
+    try:
+        yield
+    finally:
+        os.environ[FFMPEG_OPTIONS] = before
 
 
 def open_interlaced_or_not(source):
@@ -543,16 +619,13 @@ class DeinterlacedCapture:
     def __init__(self, source, seconds):
         """seconds: length of the recording, which the filter does not know."""
         self._seconds = seconds
-        options = os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS", "")
+        options = os.environ.get(FFMPEG_OPTIONS, "")
         limit = CAMERA_TIMEOUT * 1000  # us; OpenCV's own limits do not reach the filter's input
         inner = "%s:timeout=%d:rw_timeout=%d" % (options.replace(";", "=").replace("|", ":"), limit, limit)
         address = "file:" + source.value if source.kind == "file" else source.value
         graph = "movie=%s:format_opts=%s,yadif=deint=interlaced" % (in_graph(address), in_graph(inner.lstrip(":")))
-        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "input_format;lavfi"  # there is no other way to say it
-        try:
+        with ffmpeg_options("input_format;lavfi"):
             self._capture = cv2.VideoCapture(graph, cv2.CAP_FFMPEG)
-        finally:
-            os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = options
 
     def get(self, what):
         if what == cv2.CAP_PROP_FRAME_COUNT:
@@ -583,9 +656,12 @@ def why_not_open(source):
                 source.value, device)
         return ("camera %d (%s) gives no picture: another program uses it, or it is no camera; close the other "
                 "program or try --source with another number" % (source.value, device))
+    if source.kind in ("file", "url") and not re.search(r"FFMPEG:\s+YES", cv2.getBuildInformation()):
+        return ("%s needs an OpenCV with FFMPEG, and this one (%s) was built without it: take the one that pip has, %s "
+                "install opencv-python" % (source, cv2.__version__, PIP))
     if source.kind == "file":
         if not os.path.exists(source.value):
-            return "the recording %s does not exist" % str(source)
+            return "%s does not exist, neither as a recording nor as a camera" % str(source)
         if not os.access(source.value, os.R_OK) or os.path.isdir(source.value):
             return "the recording %s cannot be read: it must be a video file that you may read" % str(source)
         return "%s is not a video that OpenCV can read, or it is damaged" % str(source)
@@ -605,6 +681,27 @@ def to_bgr(frame):
     if frame.ndim == 2 or frame.shape[2] == 1:
         return cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
     return cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR) if frame.shape[2] == 4 else frame
+
+
+def straighten(capture, source, flip):
+    """A function that makes of a frame of the capture what is looked at: 3 channels, square pixels, turned."""
+    turn = FLIPS["none" if source.kind == "csi" else flip][1]  # a CSI pipeline has turned it
+    wide = high = 0
+    if source.kind in ("file", "url"):
+        wide, high = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+        if capture.get(getattr(cv2, "CAP_PROP_ORIENTATION_META", 48)) % 180 == 90:
+            wide, high = high, wide
+    stretch = wide / high if wide > 0 and high > 0 else 1.0
+    return lambda frame: turn(square_pixels(to_bgr(frame), stretch if 0.2 < stretch < 5 else 1.0, source.aspect))
+
+
+def square_pixels(frame, stretch, aspect):
+    """The frame, enlarged in one direction where its pixels are `stretch` times as wide as high, or, where that is 1,
+    as the whole is `aspect` times as wide as high."""
+    height, width = frame.shape[:2]
+    stretch = aspect * height / float(width) if aspect and stretch == 1 else stretch
+    size = int(round(width * max(1.0, stretch))), int(round(height * max(1.0, 1 / stretch)))
+    return cv2.resize(frame, size) if size != (width, height) else frame
 
 
 def same_picture(frame, other):
@@ -663,24 +760,15 @@ def read_recording(source, flip, start):
     try:
         rate = capture.get(cv2.CAP_PROP_FPS)
         rate = rate if 0.5 <= rate <= 1000 else DEFAULT_RATE
-        expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        count, first, moment = 0, 0.0, 0.0
-        while True:
-            good, frame = capture.read()
-            if not good:
-                break
-            position = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-            if count == 0:
-                first = position
-            else:  # some formats give no position
-                moment = position - first if position - first > moment else moment + 1 / rate
+        expected, count, straight = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0, straighten(capture, source, flip)
+        for frame, moment in in_time(stamped_frames(capture), 1 / rate):
             count += 1
-            yield FLIPS[flip][1](to_bgr(frame)), start + moment
+            yield straight(frame), start + moment
     finally:
         capture.release()
     if not count:
         raise DoorcamError("%s has no frames" % str(source))
-    if expected - count > max(rate / 2, expected / 50):
+    if expected - count > max(rate / 2, expected / 50) and is_cut(source.value):  # FFmpeg's number is an estimate
         raise DoorcamError("%s breaks off after %d of %d frames: what was seen up to there counts"
                            % (source, count, expected))
 
@@ -694,6 +782,61 @@ def recording_seconds(source):
     rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
     capture.release()
     return count / rate if 0.5 <= rate <= 1000 and 0 < count < 1e8 else 0.0
+
+
+def stamped_frames(capture):
+    """The frames of a capture, each with the position, in s, that it is stamped with."""
+    good, frame = capture.read()
+    while good:
+        yield frame, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+        good, frame = capture.read()
+
+
+def in_time(frames, step):
+    """(frame, seconds since the first) for each (frame, position). Some have no position, then it is one `step` later,
+    some a wrong one: after a jump frames are held back until the old positions go on, or the new ones have lasted.
+    Then it was a pause, if they ascend, or else a new count."""
+    last, moment, held = None, -step, []
+    for frame, position in frames:
+        held.append((frame, position))
+        last = position - step if last is None else last
+        goes_on = 0 <= position - last <= JUMP_SECONDS + step * len(held)
+        if not goes_on and len(held) < JUMP_FRAMES:
+            continue
+        stamps = [last] + [one for _, one in held]
+        right = all(one < other for one, other in zip(stamps, stamps[1:]))
+        even = (position - last) / len(held) if goes_on and position > last else step
+        for (one, _), before, after in zip(held, stamps, stamps[1:]):
+            moment += after - before if right else even
+            yield one, moment
+        last, held = position, []
+    for one, _ in held:
+        moment += step
+        yield one, moment
+
+
+def length_said(head):
+    """Bytes that a part of an AVI, a Matroska or an MP4 file says to have in its first 16; 0 if it does not say."""
+    if head[:4] == b"RIFF":
+        return 8 + int.from_bytes(head[4:8], "little")
+    if head[:4] in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):  # EBML, Segment
+        digits = 9 - head[4].bit_length()
+        length = int.from_bytes(head[4:4 + digits], "big") - (1 << 7 * digits)
+        return 4 + digits + length if length < (1 << 7 * digits) - 1 else 0
+    length = int.from_bytes(head[:4] if head[:4] != b"\0\0\0\1" else head[8:16], "big")
+    return length if head[4:8].isalnum() else 0
+
+
+def is_cut(path):
+    """Whether a recording's file is shorter than it says itself, or ends with zeros that nobody has filled."""
+    size, end, part = os.path.getsize(path), 0, 8
+    with open(path, "rb") as file:
+        while part >= 8 and end < size:
+            file.seek(end)
+            part = length_said(file.read(16))
+            end += part
+        file.seek(max(0, size - 1024))
+        return end > size or not file.read().strip(b"\0")
 
 
 def without_stills(frames, name, lose):
@@ -748,8 +891,10 @@ class LiveCamera:
         self.source, self.flip, self._open = source, flip, capture
         self._changed = threading.Condition()
         self._frame, self._arrived, self._ever, self._error, self._closed = None, 0.0, False, None, False
+        self.ended = False          # a recording's end, which an address may be, too
         self._answered = 0.0        # when the last frame was read, be it a picture or not; s, as _arrived
         self._still, self._moved, self.trouble = Stillness(), CAMERA_BACK, ""
+        self._moves = 0.0           # since when it moves again
         self._name = camera_name(source.value) if source.kind == "camera" else None
         self._hung = []             # threads whose reads have not returned
         self._start_reading()
@@ -768,14 +913,21 @@ class LiveCamera:
         while self._current():
             capture = None
             try:
-                self._started = time.monotonic()
+                self._started = time.monotonic() + 2 * CAMERA_TIMEOUT / 1000.0  # some are opened twice
                 capture = self._open(self._find_again(), self.flip)
-                opened, self._moved = time.monotonic(), 0 if self.trouble else self._moved
+                straight, length = straighten(capture, self.source, self.flip), length_of(capture, self.source)
+                self._started = opened = time.monotonic()
+                self._moved = 0 if self.trouble else self._moved
                 while self._current():
                     good, frame = capture.read()
                     if not good:
+                        self.ended = length and (self.source.value.startswith("http")
+                                                 or time.monotonic() - opened > 0.9 * length)
                         break
-                    if self._take(frame):
+                    if length:  # a recording is sent as fast as it can be
+                        ahead = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0 - (time.monotonic() - opened)
+                        self._pause(min(max(0.0, ahead), 1.0))
+                    if self._take(straight(frame)):
                         attempt = 0
                     elif time.monotonic() - max(opened, self._arrived) >= PICTURE_STILL:
                         break
@@ -788,15 +940,18 @@ class LiveCamera:
                     capture.release()
             if not self._ever:
                 return self._fail(DoorcamError(why_not_open(self.source)))
-            pause = RECONNECT_PAUSES[min(attempt, len(RECONNECT_PAUSES) - 1)]
+            if self.ended:
+                return
+            self._pause(RECONNECT_PAUSES[min(attempt, len(RECONNECT_PAUSES) - 1)])
             attempt += 1
-            with self._changed:
-                self._changed.wait_for(lambda: not self._current(), pause)
+
+    def _pause(self, seconds):
+        with self._changed:
+            self._changed.wait_for(lambda: not self._current(), seconds)
 
     def _take(self, frame):
         """Takes a frame; False if it is no picture: black, or the same for too long."""
-        flip = "none" if self.source.kind == "csi" else self.flip  # a CSI pipeline has turned it
-        frame, now = FLIPS[flip][1](to_bgr(frame)), time.monotonic()
+        now = time.monotonic()
         with self._changed:
             if self._current():
                 if not self._ever:
@@ -808,8 +963,8 @@ class LiveCamera:
         return not self.trouble
 
     def _judge(self, frame, now):
-        """Why a frame is no picture, empty if it is one. What has stood still moves again with CAMERA_BACK frames: an
-        encoder that begins anew changes one or two of what stands still as before."""
+        """Why a frame is no picture, empty if it is one. What has stood still moves again with CAMERA_BACK frames, and
+        CAMERA_LOST seconds: an encoder that begins anew changes a few of what stands still as before."""
         same = self._still.look(frame, now)
         if is_black(frame):
             return " (it is black)"
@@ -818,7 +973,8 @@ class LiveCamera:
                 self._arrived, self._frame = self._still.since, None
             self._moved = 0
         elif same == 0:
-            self._moved += 1
+            self._moves = self._moves if self._moved else now
+            self._moved += self._moved < CAMERA_BACK - 1 or now - self._moves >= CAMERA_LOST
         return "" if self._moved >= CAMERA_BACK else " (it stands still)"
 
     def _fail(self, error):
@@ -854,9 +1010,11 @@ class LiveCamera:
                 raise DoorcamError("%s gives no picture for %d s: check its cable and its power, then start doorcam "
                                    "again" % (self.source, silent))
             self._hung = [reader for reader in self._hung if reader.is_alive()]
-            if len(self._hung) < HUNG_READERS:
-                self._hung.append(self._reader)
-                self._start_reading()
+            if len(self._hung) == HUNG_READERS:
+                raise DoorcamError("%s does not answer, %d attempts to read it hang: take its power off for a moment, "
+                                   "then start doorcam again (a service does that)" % (self.source, HUNG_READERS + 1))
+            self._hung.append(self._reader)
+            self._start_reading()
 
     def silent(self):
         """Seconds since the last picture arrived, or changed if it stands still; 0 before the first frame."""
@@ -874,32 +1032,35 @@ class LiveCamera:
 def camera_name(number):
     """What the kernel calls a USB camera, None if it is not there."""
     with contextlib.suppress(OSError):
-        with open("%s/video%d/name" % (V4L_FOLDER, number)) as file:
+        with open("%s/video%d/name" % (V4L_FOLDER, number), "rb") as file:  # it may be cut within a letter
             return file.read()
     return None
 
 
 def live_frames(camera, shift, lose=lambda moment: None, wait=KEY_PERIOD):
-    """The newest frames of a live camera with the wall clock's time, for ever; None while there is no new one.
+    """The newest frames of a live camera with the wall clock's time, until it ends; None while there is no new one.
 
     shift(seconds) is called when somebody has set the wall clock, lose(moment) when there has been no picture since
     then.
     """
     wall, steady, lost, came = time.time(), steady_clock(), False, 0
+    since = steady  # pictures have been coming
     while True:
         frame = camera.newest(wait)
+        if frame is None and camera.ended:
+            return
         last_wall, last_steady = wall, steady
         wall, steady = time.time(), steady_clock()
         jump = clock_jump(wall, steady, last_wall, last_steady)
         if jump:
             shift(jump)
         silent = camera.silent()
-        came = 0 if silent > CAMERA_LOST else came + (frame is not None)
+        came, since = (0, steady) if silent > CAMERA_LOST else (came + (frame is not None), since if came else steady)
         if not lost and silent > CAMERA_LOST:
             lost = True
             lose(wall - silent)
             say("no picture from %s since %d s%s: trying to get it back" % (camera.source, silent, camera.trouble))
-        elif lost and came >= CAMERA_BACK:
+        elif lost and came >= CAMERA_BACK and steady - since >= CAMERA_LOST:
             lost = False
             say("%s is back" % str(camera.source))
         yield frame, wall
@@ -5016,7 +5177,15 @@ def source_option(text):
     try:
         return parse_source(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error))
+        raise argparse.ArgumentTypeError("it is no text" if isinstance(error, UnicodeError) else str(error))
+
+
+def aspect_option(text):
+    """The width : height of a picture as a number; ArgumentTypeError if it is none."""
+    found = re.match(r"^(\d{1,4})[:/x](\d{1,4})$", text)
+    if not found or not 0.2 <= int(found.group(1)) / max(1.0, float(found.group(2))) <= 5:
+        raise argparse.ArgumentTypeError("%s is no width and height as 16:9" % printable(text[:40]))
+    return int(found.group(1)) / float(found.group(2))
 
 
 def number_option(kind, low, high, unit):
@@ -5048,7 +5217,7 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that says what is wrong in one line, without the usage."""
 
     def error(self, message):
-        self.exit(2, "%s: error: %s\n" % (self.prog, printable(message)))
+        self.exit(2, "%s: error: %s\n" % (self.prog, printable(without_passwords(message))))
 
 
 def make_parser():
@@ -5069,6 +5238,8 @@ def make_parser():
     add("--scale", metavar="FACTOR", type=number_option(float, 0.01, 4, "factor"),
         help="size of the picture in which faces are looked for; 0.25 is a quarter (default: about 320 pixels wide)")
     add("--flip", choices=list(FLIPS), default="none", help="turn or mirror the picture (degrees clockwise)")
+    add("--aspect", metavar="W:H", type=aspect_option,
+        help="width and height of the picture, such as 16:9, where people look squashed")
     add("--engine", choices=["auto"] + list(ENGINES), default="auto",
         help="what finds and encodes faces: dlib, or YuNet and SFace inside OpenCV; auto takes the one that knows the "
              "visitors, for a new book opencv if it can, but dlib where that uses a GPU (default: auto)")
@@ -5119,10 +5290,19 @@ def clean_text(text):
     return clean_name(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
+def check_folder():
+    """DoorcamError if the current folder has been deleted: no path begins there any more."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise DoorcamError("the current folder is gone (%s): change into another one, then start again" % why(error))
+
+
 def main(argv=None):
     """Runs doorcam with the arguments (default: those of the process); returns the exit status."""
     parser = make_parser()
     options = parser.parse_args(argv)
+    options.source = options.source._replace(aspect=options.aspect)
     wanted = options.engine
     for name, engine in ENGINE_OPTIONS:
         if getattr(options, name) is not None:
@@ -5130,6 +5310,7 @@ def main(argv=None):
                 parser.error("--%s belongs to --engine %s" % (name, engine))
             wanted = engine
     try:
+        check_folder()
         return options.run(options)
     except DoorcamError as error:
         say(error)

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -292,6 +293,130 @@ def test_a_recording_that_breaks_off_counts_up_to_there(tmp_path, name):
     assert len(visitors_in(tmp_path / "known_faces.dat")) == 1
 
 
+SOUND = ["-f", "lavfi", "-i", "sine=d=20"]
+
+
+@pytest.mark.parametrize("name, options", [
+    ("trim.mp4", ["-ss", "2", "-c", "copy"]),  # an edit list hides the frames before
+    ("sparse.mkv", ["-vf", "select='lt(t,1)+not(mod(n,8))'", "-vsync", "vfr", "-c:v", "libx264"]),
+    ("sound.mkv", SOUND + ["-c:v", "copy", "-c:a", "aac"]),
+    ("sound.ts", SOUND + ["-c:v", "mpeg2video", "-c:a", "aac", "-r", "25"]),
+    ("pause.mkv", ["-c:v", "copy", "-bsf:v", "setts=ts=if(gt(N\\,20)\\,TS+1200/TB\\,TS)"])])
+def test_a_recording_with_fewer_frames_than_expected_is_whole(clip, tmp_path, name, options):
+    whole = by_ffmpeg(tmp_path / "whole.mp4", clip, "-c:v", "libx264", "-g", "250")
+    path = by_ffmpeg(tmp_path / name, whole, *options)
+    if name == "trim.mp4":  # the position belongs before what is read
+        subprocess.run(["ffmpeg", "-v", "error", "-y", "-ss", "2", "-i", whole, "-c", "copy", path], check=True)
+    expected = cv2.VideoCapture(path, cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT)
+    count = len(list(doorcam.read_recording(doorcam.parse_source(path), "none", 0.0)))
+    assert 8 <= count < expected / 1.5
+
+
+@pytest.mark.parametrize("name", ["cut.avi", "cut.mkv", "cut.mp4"])
+@pytest.mark.parametrize("filled", [False, True])
+def test_a_recording_that_is_cut_says_so(clip, tmp_path, name, filled):
+    path = by_ffmpeg(tmp_path / name, clip, "-c:v", "mpeg4", "-g", "5", "-movflags", "+faststart")
+    size = os.path.getsize(path)
+    os.truncate(path, size // 2)
+    if filled:  # made in its size at first, as some programs that load files do
+        os.truncate(path, size)
+    with pytest.raises(doorcam.DoorcamError, match="breaks off after"):
+        list(doorcam.read_recording(doorcam.parse_source(path), "none", 0.0))
+
+
+def moments(positions, step=0.1):
+    return [round(moment, 3) for _, moment in doorcam.in_time(((None, one) for one in positions), step)]
+
+
+STEPS = [round(0.1 * number, 3) for number in range(60)]
+
+
+@pytest.mark.parametrize("wrong", [37600.0, -1.0, 0.0, 12.0])
+@pytest.mark.parametrize("places", [(20,), (20, 40), (20, 21), (59,)])
+def test_a_wrong_time_stamp_moves_nothing(wrong, places):
+    assert moments([wrong if number in places else one for number, one in enumerate(STEPS)]) == STEPS
+
+
+@pytest.mark.parametrize("positions, expected", [
+    (STEPS[:30] + [1200 + one for one in STEPS[30:]], STEPS[:30] + [1200 + one for one in STEPS[30:]]),  # a pause
+    ([10 * one for one in range(31)], [10 * one for one in range(31)]),         # a frame every ten seconds
+    (STEPS[:30] + STEPS[:30], STEPS), (STEPS[:30] + [37600.0] * 30, STEPS), ([0.0] * 60, STEPS),
+    ([95443.7 + one for one in STEPS], STEPS),
+    ([STEPS[number // 2] for number in range(20)], [round(0.1 * (number // 2), 3) for number in range(20)])])
+def test_times_go_on_through_pauses_and_new_counts(positions, expected):
+    if len(set(positions)) == 10:  # two frames with each position: the second is a step later, and time never goes back
+        assert moments(positions) == sorted(moments(positions))
+    else:
+        assert moments(positions) == pytest.approx(expected)
+
+
+def test_one_wrong_time_stamp_ends_no_visit(tmp_path):
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+    clip = write_clip(tmp_path / "clip.avi", visit_frames(60))
+    ahead = "if(eq(N\\,30)\\,TS+37600/TB\\,TS)"
+    path = by_ffmpeg(tmp_path / "ahead.mkv", clip, "-c:v", "mjpeg", "-q:v", "2", "-bsf:v", "setts=ts=" + ahead)
+    status, _, err = run_doorcam("--source", path, "--headless", "--log", "log.csv", folder=tmp_path)
+    assert (status, err) == (0, "")
+    log = read_log(tmp_path / "log.csv")
+    assert [line["event"] for line in log] == ["returned", "left"] and 4.5 < float(log[1]["seconds"]) < 6.5
+
+
+def test_a_recording_may_have_a_colon_in_its_name(clip, tmp_path):
+    shutil.copy(clip, str(tmp_path / "2026-11-25T10:00:00.avi"))
+    for name in ("2026-11-25T10:00:00.avi", "file://" + str(tmp_path / "2026-11-25T10%3A00:00.avi")):
+        status, _, err = run_doorcam("--source", name, "--headless", folder=tmp_path)
+        assert (status, err) == (0, "")
+
+
+def test_a_recording_may_have_a_name_that_is_no_text(clip, tmp_path):
+    name = str(tmp_path / "caf\udce9.avi")
+    status, _, err = run_doorcam("--source", name, "--headless", folder=tmp_path)
+    assert status == 1
+    one_line(err, "caf?.avi does not exist")
+    shutil.copy(clip, name)
+    assert run_doorcam("--source", name, "--headless", folder=tmp_path)[::2] == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [["--headless", "--source", "7"], ["list"]])
+def test_a_folder_that_is_gone_is_named(tmp_path, arguments):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = [sys.executable, "-c", "import os, sys; os.rmdir(os.getcwd()); os.execv(sys.argv[1], sys.argv[1:])",
+               sys.executable, doorcam.__file__]
+    done = subprocess.run(command + arguments, cwd=str(gone), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True, env=environment(), timeout=60)
+    assert done.returncode == 1
+    one_line(done.stderr, "the current folder is gone")
+
+
+@pytest.mark.parametrize("sar, flip, options, shape", [
+    ("2/1", "none", [], (1080, 1920)), ("2/1", "90", [], (1920, 1080)),
+    ("1/1", "none", ["--aspect", "16:9"], (1080, 1920)),
+    ("2/1", "none", ["--aspect", "4:3"], (1080, 1920)), ("1/1", "none", [], (1080, 960))])
+def test_people_are_not_squashed(clip, tmp_path, sar, flip, options, shape):
+    path = by_ffmpeg(tmp_path / "1080N.mp4", clip, "-vf", "scale=960:1080,setsar=" + sar, "-frames", "5")
+    seen = []
+
+    def watch(options):
+        seen.extend(frame.shape[:2] for frame, _ in doorcam.read_recording(options.source, options.flip, 0.0))
+    parser = doorcam.make_parser()
+    parser.set_defaults(run=watch)
+    with mock.patch.object(doorcam, "make_parser", lambda: parser):
+        doorcam.main(["--source", path, "--flip", flip] + options)
+    assert set(seen) == {shape}
+
+
+@pytest.mark.parametrize("arguments", [
+    ["rtsp://anna:geheim@cam/1"], ["--flip", "rtsp://anna:geheim@cam/1"], ["--sauce=rtsp://anna:geheim@cam/1"],
+    ["--scale", "http://cam/?pw=geheim"], ["list", "rtsp://cam/user=anna_password=geheim.sdp"],
+    ["--faces", "rtsp://anna:geheim@cam/1", "list"], ["anna:geheim@cam/1"], ["--source", "anna:geheim@cam/1"]])
+def test_a_misplaced_address_shows_no_password(tmp_path, arguments):
+    status, out, err = run_doorcam(*(["--headless"] + arguments), folder=tmp_path)
+    assert status in (1, 2)
+    one_line(err)
+    assert "geheim" not in out + err
+
+
 def write_no_frames(path):
     cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48)).release()
 
@@ -359,7 +484,8 @@ def test_a_missing_gstreamer_element_is_named(tmp_path, source, missing):
 
 @pytest.mark.parametrize("arguments", [
     ["--scale", "0"], ["--scale", "nan"], ["--scale", "large"], ["--visit-gap", "-1"], ["--visit-gap", "0"],
-    ["--tolerance", "3"], ["--flip", "45"], ["--detector", "yolo"], ["--source", ""], ["--faces", ""], ["--nonsense"],
+    ["--tolerance", "3"], ["--flip", "45"], ["--aspect", "16:0"], ["--aspect", "wide"], ["--source", "rtsp://caf\udce9"],
+    ["--detector", "yolo"], ["--source", ""], ["--faces", ""], ["--nonsense"],
     ["nonsense"], ["forget"], ["forget", "0"], ["forget", "x"], ["name", "1"]])
 def test_a_wrong_option(tmp_path, arguments):
     status, out, err = run_doorcam(*arguments, folder=tmp_path)

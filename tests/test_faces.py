@@ -1,5 +1,8 @@
 """Both engines on real pictures, what is asked of a face before it is trusted, and the grammar of sources."""
+import os
 import re
+import stat
+import types
 
 import cv2
 import numpy as np
@@ -400,12 +403,41 @@ def test_good_sighting(metric):
     ("./demo", "file", "./demo"), ("file:///a/b.mp4", "file", "/a/b.mp4"), ("2024", "file", "2024"),
     ("csi:x", "file", "csi:x"), ("csi.mp4", "file", "csi.mp4"), ("0x1", "file", "0x1"), ("-1", "file", "-1"),
     ("rtsp://cam/1", "url", "rtsp://cam/1"), ("http://10.0.0.2:81/stream", "url", "http://10.0.0.2:81/stream"),
-    ("RTSP://user:word@cam", "url", "RTSP://user:word@cam"),
+    ("RTSP://user:Word@cam", "url", "rtsp://user:Word@cam"), (" HTTP://cam/A ", "url", "http://cam/A"),
+    ("file:///a%20b%25.mp4", "file", "/a b%.mp4"), ("FILE://machine/a.mp4", "file", "/a.mp4"),
+    ("file:/a.mp4", "file", "/a.mp4"), ("file://a.mp4", "file", "a.mp4"),
     ("videotestsrc ! appsink", "pipeline", "videotestsrc ! appsink"),
     ("rtspsrc location=rtsp://cam ! appsink", "pipeline", "rtspsrc location=rtsp://cam ! appsink"),
     ("wow!.mp4", "file", "wow!.mp4"), ("$(reboot); rm x.mp4", "file", "$(reboot); rm x.mp4")])
 def test_what_a_source_means(text, kind, value):
     assert doorcam.parse_source(text) == doorcam.Source(kind, value)
+
+
+@pytest.mark.parametrize("name", ["a ! b.mp4", "http:/x.mp4", "2026-11-25T10:00:00.mp4", "file:x.mp4", " a.mp4", "1000",
+                                  "a%20b.mp4"])
+def test_what_exists_as_a_file_is_a_file(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("")
+    assert doorcam.parse_source(name) == doorcam.Source("file", name)
+    assert doorcam.parse_source("file://%s/%s" % (tmp_path, name)).value == "%s/%s" % (tmp_path, name)
+
+
+def test_a_link_to_a_video_device_is_a_camera(tmp_path):
+    (tmp_path / "frontdoor").symlink_to("/dev/video7")
+    (tmp_path / "door").symlink_to("frontdoor")
+    (tmp_path / "film").symlink_to("/dev/null")
+    assert [tuple(doorcam.parse_source(str(tmp_path / name)))[:2] for name in ("door", "film")] == [
+        ("camera", 7), ("file", str(tmp_path / "film"))]
+
+
+def test_a_device_of_video_under_any_name_is_a_camera(monkeypatch):
+    """As a container has it, where no link tells its number."""
+    kind = types.SimpleNamespace(st_mode=stat.S_IFCHR | 0o660, st_rdev=os.makedev(doorcam.V4L_MAJOR, 5))
+    monkeypatch.setattr(doorcam.os, "stat", lambda path: kind)
+    monkeypatch.setattr(doorcam.os.path, "realpath", lambda path: (
+        "/sys/devices/pci/usb1/video4linux/video3" if path == "/sys/dev/char/81:5" else path))
+    assert doorcam.parse_source("/dev/frontdoor") == doorcam.Source("camera", 3)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\t\n", "a\0b.mp4"])
@@ -416,7 +448,10 @@ def test_what_no_source_can_mean(text):
 
 @pytest.mark.parametrize("text, shown", [
     ("3", "camera 3"), ("csi:1", "CSI camera 1"), ("door.mp4", "door.mp4"), ("rtsp://cam:554/1", "rtsp://cam:554/1"),
-    ("rtsp://user:pass@cam/1", "rtsp://***@cam/1"), ("http://me@cam", "http://***@cam")])
+    ("rtsp://user:pass@cam/1", "rtsp://***@cam/1"), ("http://me@cam", "http://***@cam"),
+    ("rtsp://cam/user=admin_password=geheim_channel=1.sdp", "rtsp://cam/user=***"),
+    ("http://cam/a;geheim", "http://cam/a;***"), ("http://cam/a?b=geheim", "http://cam/a?***"),
+    ("rtmp://a:b:c@d@cam/1", "rtmp://***@cam/1")])
 def test_a_source_in_a_message_shows_no_password(text, shown):
     assert str(doorcam.parse_source(text)) == shown
 
