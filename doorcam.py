@@ -778,7 +778,7 @@ def recording_seconds(source):
     future."""
     if source.kind != "file" or not os.path.isfile(source.value):  # a named pipe can be read only once
         return 0.0
-    capture = open_with_ffmpeg(source)
+    capture = open_with_ffmpeg(named_in_text(source))
     rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
     capture.release()
     return count / rate if 0.5 <= rate <= 1000 and 0 < count < 1e8 else 0.0
