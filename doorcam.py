@@ -2133,77 +2133,44 @@ def next_number(given, used):
     return given + 1 if given < MAX_NUMBER else next(one for one in range(1, MAX_NUMBER + 1) if one not in used)
 
 
-class Book:
+class Gallery:
     """The visitors, and one matrix in which a face is looked up: a row for each; zeros, until it is used again, where
     somebody has gone. Only those whom its engine has encoded are looked up; the others are kept as they are."""
     ROW = np.dtype([("mean", np.float32, 128), ("square", np.float32),  # of the encodings; of the mean's length
                     ("visits", np.float32), ("number", np.int64)])      # how many encodings; 0: not this engine's
 
-    def __init__(self, metric, visitors=(), numbers_given=0):
+    def __init__(self, metric):
         self.metric = metric
         self.visitors = {}                      # number: Visitor
-        self.numbers_given = numbers_given
+        self.tolerance = None                   # a fixed one: see _raised
         self._matrix = np.zeros(64, self.ROW)
         self._row_of, self._free = {}, list(range(64))  # number: row; rows that are nobody's
         self._alike = None                      # see likeness; None when it must be computed anew
-        self.tolerance, self.gap = None, VISIT_GAP  # a fixed one: see _raised; s, see Visits
-        self.joined = {}                        # number: that of the visitor of whom it is a part by now
-        self._saved = {}                        # number: the record as saved last
-        self.changed = set()                    # numbers of those that changed since, or are gone
-        self.add(visitors)
-
-    def add(self, visitors):
-        """Takes visitors of a file in."""
-        for visitor in visitors:
-            visitor.use(self.metric.engine)
-            self._insert(visitor)
-        self.snapshot()                         # makes the records now, not when the first save holds up a frame
 
     def __len__(self):
         return len(self.visitors)
 
-    def __getitem__(self, number):
-        """The Visitor of a number, be it of one who was joined with another; None if nobody has it any more."""
-        while number in self.joined:
-            number = self.joined[number]
-        return self.visitors.get(number)
-
-    def _insert(self, visitor):
-        self.visitors[visitor.number] = visitor
-        self.joined.pop(visitor.number, None)   # beyond the largest number others are given again
-        self.numbers_given = max(self.numbers_given, visitor.number)
-        if not self._free:
-            self._free = list(range(len(self._matrix), 2 * len(self._matrix)))
-            self._matrix = np.concatenate([self._matrix, np.zeros_like(self._matrix)])
-        self._row_of[visitor.number] = self._free.pop()
-        self._place(visitor)
-
     def _place(self, visitor):
-        """Writes the visitor's row into the matrix."""
+        """Takes a visitor in, or what is new of one who is in."""
+        self.visitors[visitor.number] = visitor
+        if visitor.number not in self._row_of:
+            if not self._free:
+                self._free = list(range(len(self._matrix), 2 * len(self._matrix)))
+                self._matrix = np.concatenate([self._matrix, np.zeros_like(self._matrix)])
+            self._row_of[visitor.number] = self._free.pop()
         known = visitor.engine == self.metric.engine
         mean = visitor.center() if known else np.zeros(128)
         self._matrix[self._row_of[visitor.number]] = (
             mean, np.dot(mean, mean), len(visitor.encodings) if known else 0, visitor.number)
         self._alike = None
-        self.changed.add(visitor.number)
 
     def _remove(self, number):
         """Takes a visitor out."""
         row = self._row_of.pop(number)
         self._matrix[row] = np.zeros((), self.ROW)
         self._free.append(row)
-        self._saved.pop(number, None)
         self._alike = None
-        self.changed.add(number)
         return self.visitors.pop(number)
-
-    def register_new_face(self, encoding, now, jpeg=None, quality=0.0):
-        """Enrols a newcomer and returns the Visitor."""
-        visitor = Visitor(next_number(self.numbers_given, self.visitors), [np.asarray(encoding, np.float32)], now,
-                          self.metric.engine, jpeg)
-        visitor.quality = quality
-        self._insert(visitor)
-        return visitor
 
     def likeness(self):
         """r of this book, see likeness(). For the mean square distance every mean counts as if its length were 1: those
@@ -2257,6 +2224,62 @@ class Book:
         has means that are far apart."""
         square = float(np.sum((visitor.center() - other.center()) ** 2))
         return log_odds(square, 1, 1, *self._about()) + self._raised()
+
+    def second_entry(self, visitor):
+        """The other entry that beyond doubt is the same person as this one, or None; one of the two must be known from
+        several visits."""
+        if visitor.engine != self.metric.engine:
+            return None
+        limit = self.metric.caution + JOIN + max(0.0, self._raised())  # no tolerance is too loose to join by
+        for odds, other in self.lookup_known_face(visitor.center(), {visitor.number}, len(visitor.encodings)):
+            if (odds >= limit and may_be_joined(visitor, other)
+                    and len(visitor.encodings) + len(other.encodings) > 2):
+                return other
+        return None
+
+
+class Book(Gallery):
+    """The visitors as they are kept: enrolled, learned from, named, joined, forgotten; and what of that is not saved."""
+
+    def __init__(self, metric, visitors=(), numbers_given=0):
+        super().__init__(metric)
+        self.numbers_given, self.gap = numbers_given, VISIT_GAP  # the highest; s, see Visits
+        self.joined = {}                        # number: that of the visitor of whom it is a part by now
+        self._saved = {}                        # number: the record as saved last
+        self.changed = set()                    # numbers of those that changed since, or are gone
+        self.add(visitors)
+
+    def add(self, visitors):
+        """Takes visitors of a file in."""
+        for visitor in visitors:
+            visitor.use(self.metric.engine)
+            self._place(visitor)
+        self.snapshot()                         # makes the records now, not when the first save holds up a frame
+
+    def __getitem__(self, number):
+        """The Visitor of a number, be it of one who was joined with another; None if nobody has it any more."""
+        while number in self.joined:
+            number = self.joined[number]
+        return self.visitors.get(number)
+
+    def _place(self, visitor):
+        super()._place(visitor)
+        self.numbers_given = max(self.numbers_given, visitor.number)
+        self.joined.pop(visitor.number, None)   # beyond the largest number others are given again
+        self.changed.add(visitor.number)
+
+    def _remove(self, number):
+        self._saved.pop(number, None)
+        self.changed.add(number)
+        return super()._remove(number)
+
+    def register_new_face(self, encoding, now, jpeg=None, quality=0.0):
+        """Enrols a newcomer and returns the Visitor."""
+        visitor = Visitor(next_number(self.numbers_given, self.visitors), [np.asarray(encoding, np.float32)], now,
+                          self.metric.engine, jpeg)
+        visitor.quality = quality
+        self._place(visitor)
+        return visitor
 
     def learn(self, visitor, encoding):
         """Keeps one more of this engine's encodings of a visitor: the two nearest become one where there are too
@@ -2344,18 +2367,6 @@ class Book:
             break
         self.changed.add(0)  # see ignore()
         return gone
-
-    def second_entry(self, visitor):
-        """The other entry that beyond doubt is the same person as this one, or None; one of the two must be known from
-        several visits."""
-        if visitor.engine != self.metric.engine:
-            return None
-        limit = self.metric.caution + JOIN + max(0.0, self._raised())  # no tolerance is too loose to join by
-        for odds, other in self.lookup_known_face(visitor.center(), {visitor.number}, len(visitor.encodings)):
-            if (odds >= limit and may_be_joined(visitor, other)
-                    and len(visitor.encodings) + len(other.encodings) > 2):
-                return other
-        return None
 
     def snapshot(self):
         """What known_faces.dat is to hold, [encodings, metadata, numbers_given]; makes only records of who changed."""
