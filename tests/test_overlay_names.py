@@ -1,5 +1,4 @@
 """Names in any script: how they are drawn, how the table counts their width, and how they are typed in the window."""
-import subprocess
 import time
 
 import numpy as np
@@ -7,7 +6,8 @@ import pytest
 
 import doorcam
 from helpers import START, Story, book_of, face, person
-from processes import Doorcam, environment, fonts, tool, xvfb
+from processes import fonts, tool
+from test_window import desktop, ended_well, visitors_in
 
 SCRIPTS = {"Latin": "Zoë", "Cyrillic": "Мария", "Greek": "Ελένη", "Hebrew": "יעל", "Arabic": "مريم", "Chinese": "李明"}
 
@@ -241,25 +241,25 @@ def test_what_a_key_asks_for(key, command):
 
 
 def test_a_name_typed_in_the_window_is_kept(tmp_path):
-    tool("Xvfb", "xdotool", "setxkbmap")
-    with xvfb() as (_, display):
-        def keys(*arguments):
-            subprocess.check_call(("xdotool",) + arguments, timeout=30, env=environment(DISPLAY=display))
-        with Doorcam("--source", "demo", "--faces", "known.dat", folder=tmp_path,
-                     env=environment(DISPLAY=display)) as door:
-            door.wait_for("visitor 1 is new")
-            window = subprocess.check_output(("xdotool", "search", "--sync", "--name", "^doorcam$"), timeout=30,
-                                             env=environment(DISPLAY=display)).split()[-1].decode()
-            keys("windowfocus", "--sync", window)
-            for layout, names in (("us", "n q"), ("ru", "Cyrillic_EM Cyrillic_a Cyrillic_er Cyrillic_ef Cyrillic_ya"),
-                                  ("us", "BackSpace BackSpace i a Home Return")):
-                subprocess.check_call(("setxkbmap", layout), timeout=30, env=environment(DISPLAY=display))
-                for name in names.split():
-                    keys("key", name)
-                    time.sleep(0.4)  # the demo has 10 frames a second, and the window takes one key at each
-            door.wait_for("visitor 1 is now QМарia", 20)
-            keys("key", "q")
-            status, out, err = door.end(30)
-    assert (status, err) == (0, ""), err
-    visitors = doorcam.read_known_faces((tmp_path / "known.dat").read_bytes())[0]
-    assert visitors[0].name == "QМарia"
+    tool("setxkbmap")
+    with desktop(tmp_path) as screen:
+        screen.wait_for_window()
+        screen.door.wait_for("visitor 1 is new")
+        screen.press("n")
+        screen.wait_for_text("Name of visitor 1: _", 0.75)
+        for layout, keys in (
+                ("us", (("q", "Q"),)),
+                ("ru", (("Cyrillic_EM", "QМ"), ("Cyrillic_a", "QМа"), ("Cyrillic_er", "QМар"), ("Cyrillic_ef", "QМарф"),
+                        ("Cyrillic_ya", "QМарфя"))),
+                ("us", (("BackSpace", "QМарф"), ("BackSpace", "QМар"), ("i", "QМарi"), ("a", "QМарia")))):
+            screen.call("setxkbmap", layout)
+            for key, typed in keys:
+                screen.press(key)  # each on its own: OpenCV loses keys that come faster than frames
+                screen.wait_for_text("Name of visitor 1: %s_" % typed, 0.75)
+        screen.press("Home")  # is no letter: nothing shows that it has come
+        time.sleep(0.4)
+        screen.press("Return")
+        screen.door.wait_for("visitor 1 is now QМарia")
+        screen.press("q")
+        ended_well(screen)
+    assert visitors_in(tmp_path)[0].name == "QМарia"
