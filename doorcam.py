@@ -91,7 +91,12 @@ for _name, _value in (
     os.environ.setdefault(_name, _value)
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C before doorcam has begun ends it without a traceback
+    for _number, _name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, _name) is None:  # closed by who started it: no file of doorcam's may get its number
+            setattr(sys, _name, open(os.devnull, "w" if _number else "r"))
+            os.set_inheritable(_number, True)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C before doorcam has begun ends it without a traceback
 try:
     import cv2
     import numpy as np

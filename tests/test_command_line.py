@@ -623,3 +623,32 @@ def test_a_file_that_may_not_be_written(clip, tmp_path, arguments, locked):
 def test_a_number_in_a_frame_survives_jpeg(tmp_path):
     frames = [numbered(frame, number) for number, frame in zip((0, 1, 513, 1023), visit_frames(4))]
     assert [read_number(cv2.imdecode(cv2.imencode(".jpg", frame)[1], 1)) for frame in frames] == [0, 1, 513, 1023]
+
+
+# ------------------------------------------------------------------- started by something else than a person
+
+
+def run_in_shell(command, folder, program=doorcam.__file__, seconds=60, **more):
+    """(status, output, error output) of a command of the shell's in which "$@" is the beginning of doorcam's."""
+    done = subprocess.run(["sh", "-c", command, "sh", sys.executable, str(program)], cwd=str(folder), timeout=seconds,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, env=environment(),
+                          **more)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_what_an_init_script_has_closed_is_not_needed(clip, tmp_path, closed):
+    status, out, err = run_in_shell('"$@" --headless --stats --source "%s" %s' % (clip, closed), tmp_path)
+    assert (status, err) == (0, "")
+    assert ("visitor 1 left" in out) == (">&-" not in closed.replace("2>&-", "")) == ("cpu_seconds" in out)
+    assert [visitor.number for visitor in visitors_in(tmp_path / "known_faces.dat")] == [1]
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_commands_do_what_they_should_with_closed_files(tmp_path, closed):
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+    for command in ("name 1 Anna", "list", "list --json", "report", "--version", "--help"):
+        status, out, err = run_in_shell('"$@" %s %s' % (command, closed), tmp_path)
+        assert (status, out, err) == (0, "", ""), command
+    assert visitors_in(tmp_path / "known_faces.dat")[0].name == "Anna"
+    assert run_in_shell('"$@" forget 77 %s' % closed, tmp_path)[0] == 1
