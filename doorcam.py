@@ -5,7 +5,7 @@
 # [tool.uv]
 # override-dependencies = ["opencv-python-headless ; sys_platform == 'never'"]
 # ///
-"""doorcam watches a door camera, knows who has been there before, and counts visits and the time at the door.
+__doc__ = """doorcam watches a door camera, knows who has been there before, and counts visits and the time at the door.
 
 Usage:
   doorcam.py [options]              watch the door
@@ -35,7 +35,7 @@ Words:
   visitor     one person in the book of known faces
   visit       a stay at the door; it goes on until the visitor has not been seen for five minutes
   tolerance   the largest distance at which two encodings count as the same person; doorcam finds it by itself
-"""
+"""  # assigned, so that python -OO keeps it: it is the text of --help
 import argparse
 import base64
 import collections
@@ -4659,7 +4659,7 @@ class House:
                                       else "the demo's own, not kept; it begins anew every %d s" % DEMO_SECONDS))
         source = self.options.source
         if source.kind == "demo":
-            portraits = demo_portraits(os.path.join(os.path.dirname(os.path.abspath(__file__)), EXAMPLE))
+            portraits = demo_portraits(os.path.join(os.path.dirname(os.path.realpath(__file__)), EXAMPLE))
             while not self.watch_the_door(self.at_speed(demo_frames(portraits, time.time()))) and self.view.window.lasts:
                 self.finish_visits()
                 self.begin(self.book if self.path else Book(self.book.metric))
@@ -5271,7 +5271,8 @@ def make_parser():
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="doorcam.py", help=argparse.SUPPRESS)
     number = number_option(int, 1, MAX_NUMBER, "number of a visitor")
     for name, does in [("list", list_visitors)] + list(REQUESTS.items()) + [("report", report_visitors)]:
-        command = commands.add_parser(name, parents=[faces], help=does.__doc__.split(".")[0], description=does.__doc__)
+        about = re.search(r"\.py %s\b.*?  +(.*)" % name, __doc__).group(1)
+        command = commands.add_parser(name, parents=[faces], description=about)
         command.set_defaults(run=change_book if name in REQUESTS else does)
         if name in REQUESTS:
             command.add_argument("number", metavar="NUMBER", type=number)

@@ -652,3 +652,30 @@ def test_commands_do_what_they_should_with_closed_files(tmp_path, closed):
         assert (status, out, err) == (0, "", ""), command
     assert visitors_in(tmp_path / "known_faces.dat")[0].name == "Anna"
     assert run_in_shell('"$@" forget 77 %s' % closed, tmp_path)[0] == 1
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["list", "--help"], ["name", "-h"], ["merge", "-h"], ["report", "-h"]])
+def test_the_help_is_the_same_without_docstrings(tmp_path, arguments):
+    """python -OO, PYTHONOPTIMIZE=2"""
+    usual = run_doorcam(*arguments, folder=tmp_path)
+    assert run_doorcam(*arguments, folder=tmp_path, env=environment(PYTHONOPTIMIZE="2")) == usual
+    assert usual[0] == 0 and len(usual[1]) > 100
+    assert {"-h": "doorcam.py merge NUMBER INTO", "list": "\na table of visitors\n",
+            "name": "\ngive a visitor a name\n", "merge": "\ntwo entries are one person\n",
+            "report": "\na page of visitors and, with --log, visits, for a browser"}[arguments[0]] in usual[1]
+
+
+def test_the_door_is_watched_without_docstrings(clip, tmp_path):
+    status, out, err = run_doorcam("--headless", "--source", clip, folder=tmp_path, env=environment(PYTHONOPTIMIZE="2"))
+    assert (status, err) == (0, "") and "visitor 1 left" in out
+
+
+@pytest.mark.parametrize("leads_to", ["/path", "from/here", "second"])
+def test_the_demo_runs_through_a_link(tmp_path, leads_to):
+    folder = str(tmp_path.resolve())
+    os.symlink(doorcam.__file__, folder + "/second")
+    os.symlink({"/path": doorcam.__file__, "from/here": os.path.relpath(doorcam.__file__, folder)}.get(
+        leads_to, leads_to), folder + "/door")
+    with Doorcam("--source", "demo", "--headless", folder=tmp_path, program=("./door",)) as running:
+        running.wait_for("engine: ")
+        assert running.stop()[::2] == (0, "")
