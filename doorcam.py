@@ -104,6 +104,8 @@ except ImportError as missing:
     if __name__ != "__main__":
         raise
     sys.exit("doorcam: %s. %s" % (str(missing).splitlines()[0], (
+        "There is too little memory: end other programs, or raise the limit that doorcam was started with"
+        if re.search("map segment|allocate memory", str(missing)) else
         "OpenCV needs packages of the system: sudo apt-get install libgl1 libglib2.0-0 libsm6 libxext6"
         if ".so" in str(missing) else
         "Start doorcam with uv (uv run doorcam.py), or with the Python of its environment (.venv/bin/python "
@@ -1474,6 +1476,8 @@ class OpenCVEngine(Engine):
             self._encoder = cv2.dnn.readNetFromONNX(encoder)
             self.encode(np.zeros((self.SIDE, self.SIDE, 3), np.uint8), None, self.PLACES)
         except cv2.error as error:
+            if lacks_memory(error):
+                raise
             raise DoorcamError("OpenCV %s cannot read the models of --engine opencv (%s): it takes OpenCV 4.11 or "
                                "newer, %s install --upgrade opencv-python" % (cv2.__version__, why(error), PIP))
         kinds = ["%s (%s)" % (name, os.path.basename(path)) for name, path in (("YuNet", detector), ("SFace", encoder))]
@@ -3235,9 +3239,17 @@ def read_known_faces(data):
 
 def why(error):
     """The reason of an exception in a few words, on one line."""
+    if lacks_memory(error):
+        return "too little memory"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return printable((str(error).splitlines() or [""])[0][:200] or type(error).__name__)
+
+
+def lacks_memory(error):
+    """Whether an exception says that the system gives no more memory, Python's way or OpenCV's, or no more threads."""
+    return (isinstance(error, MemoryError) or getattr(error, "code", 0) == -4  # cv::Error::StsNoMem
+            or getattr(error, "errno", 0) == errno.ENOMEM or "start new thread" in str(error))
 
 
 def clean_name(text):
@@ -5327,6 +5339,10 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # a fault of doorcam's: where it is, for a report
+        if lacks_memory(error):
+            say("there is too little memory, or room for threads: end other programs, or raise the limit that doorcam "
+                "was started with")
+            return 1
         place = traceback.extract_tb(error.__traceback__)[-1]
         say("unexpected fault, please report it: %s (%s) at %s:%d" % (type(error).__name__, why(error), place.name,
                                                                      place.lineno))

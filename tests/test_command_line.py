@@ -679,3 +679,31 @@ def test_the_demo_runs_through_a_link(tmp_path, leads_to):
     with Doorcam("--source", "demo", "--headless", folder=tmp_path, program=("./door",)) as running:
         running.wait_for("engine: ")
         assert running.stop()[::2] == (0, "")
+
+
+@pytest.mark.parametrize("megabytes", [150, 320, 350, 370])
+def test_a_limit_on_memory_is_named(tmp_path, clip, megabytes):
+    """Wherever it is met: while libraries are loaded, by Python, by OpenCV, in the recognition process; or doorcam
+    runs with so little."""
+    status, out, err = run_in_shell('ulimit -v %d; "$@" --headless --source "%s"' % (megabytes * 1024, clip), tmp_path)
+    assert "unexpected fault" not in err and "newer" not in err and "apt-get" not in err and "Traceback" not in err
+    assert err.count("too little memory") == len(err.splitlines()) and (err or (status, "visitor 1" in out) == (0, True))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(12, "Cannot allocate memory"),
+                                   RuntimeError("can't start new thread")])
+def test_want_of_memory_is_no_fault_of_doorcam_s(monkeypatch, capsys, error):
+    def fail(*_):
+        raise error
+    monkeypatch.setattr(doorcam, "read_book", fail)
+    assert doorcam.main(["list"]) == 1
+    assert "too little memory, or room for threads: end other programs" in one_line(capsys.readouterr().err)
+
+
+def test_opencv_s_want_of_memory_is_known(tmp_path):
+    """An error as this OpenCV makes it."""
+    program = ("import os, resource, sys; sys.path.insert(0, %r); import doorcam, numpy\n"
+               "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+               "try: doorcam.cv2.resize(numpy.zeros((100, 100), numpy.uint8), (60000, 60000))\n"
+               "except doorcam.cv2.error as error: print(doorcam.why(error))" % os.path.dirname(doorcam.__file__))
+    assert run_doorcam(folder=tmp_path, program=("-c", program)) == (0, "too little memory\n", "")
