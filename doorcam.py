@@ -95,7 +95,7 @@ if __name__ == "__main__":
         if getattr(sys, _name) is None:  # closed by who started it: no file of doorcam's may get its number
             setattr(sys, _name, open(os.devnull, "w" if _number else "r"))
             os.set_inheritable(_number, True)
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C before doorcam has begun ends it without a traceback
 try:
     import cv2
@@ -4588,12 +4588,14 @@ REDRAW_AFTER = 0.25           # s without a new frame after which the old one is
 
 
 class Stop:
-    """Set by the first signal that asks doorcam to end; later ones change nothing."""
+    """Set by the first signal that asks doorcam to end; later ones change nothing, nor do those that whoever started
+    doorcam has had ignored: a hang-up by nohup, Ctrl-C by a shell that runs it in the background."""
 
     def __init__(self):
         self.asked = False
         for number in ENDING_SIGNALS:
-            signal.signal(number, self._ask)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._ask)
 
     def _ask(self, number, frame):
         self.asked = True
@@ -4816,15 +4818,18 @@ class House:
     def finish_visits(self):
         """Ends what goes on, and saves."""
         now = self.door.moment if self.door.moment is not None else time.time()
-        events = self.door.end_tracks(now, True)
-        self.tell(events + self.visits.end([], now, True))
-        if self.log:
-            self.log.close()
-        self.saver.close()
+        try:
+            events = self.door.end_tracks(now, True)
+            self.tell(events + self.visits.end([], now, True))
+            if self.log:
+                self.log.close()
+        finally:
+            self.saver.close()
 
     def close(self):
-        """Releases everything. False if the camera could not be, because its read never returns."""
-        released = self.camera is None or self.camera.close()
+        """Releases everything."""
+        if self.camera:
+            self.camera.close()
         if self.loading:
             self.loading.close()
         if self.recognizer:
@@ -4832,7 +4837,6 @@ class House:
         self.view.window.close()
         if self.command:
             self.command.close()
-        return released
 
 
 def engine_of(options, visitors=()):
@@ -4926,12 +4930,10 @@ def watch(options):
             finally:
                 house.finish_visits()
         finally:
-            released = house.close()
+            house.close()
             if options.stats:
-                print(json.dumps(house.stats.report(house.recognizer.answers if house.recognizer else 0,
-                                                    len(house.book))), flush=True)
-        if not released:
-            os._exit(0)  # a thread that hangs in a camera's driver would hold up the interpreter's own end
+                put_line(json.dumps(house.stats.report(house.recognizer.answers if house.recognizer else 0,
+                                                       len(house.book))))
     return 0
 
 
@@ -5350,13 +5352,16 @@ def main(argv=None):
 
 
 def run_as_program():
-    """main() of a process of its own."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """main() of a process of its own, which ends with it. The interpreter's own end is left out: a thread that hangs in
+    a camera's driver holds it up, one more signal disturbs it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     status = main()
-    for number in ENDING_SIGNALS:  # everything is done: one more must not disturb the interpreter's own end
-        signal.signal(number, signal.SIG_IGN)
-    return status
+    for file in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            file.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
-    sys.exit(run_as_program())
+    run_as_program()

@@ -143,6 +143,48 @@ def test_a_signal_to_all_processes_right_after_the_start(tmp_path, number, after
         assert (status, err) == (0, ""), out + err
 
 
+@pytest.mark.parametrize("number, name", [(signal.SIGHUP, "HUP"), (signal.SIGINT, "INT")])
+def test_a_signal_that_is_ignored_by_who_starts_doorcam_is_ignored_by_it(tmp_path, number, name):
+    """nohup; a shell that runs it in the background."""
+    program = "import os, signal, sys\nsignal.signal(%d, signal.SIG_IGN)\nos.execv(sys.executable, sys.argv[1:])" % number
+    command = ("-c", program, sys.executable, doorcam.__file__) if name == "INT" else (
+        "-c", "import os, sys; os.execvp('nohup', ['nohup', sys.executable] + sys.argv[1:])", doorcam.__file__)
+    with Doorcam(*WATCH, folder=tmp_path, program=command) as running:
+        running.wait_for("known faces: ")
+        running.process.send_signal(number)
+        running.wait_for("visitor 1 is new")
+        running.process.send_signal(number)
+        time.sleep(1.0)
+        assert running.process.poll() is None
+        running.process.send_signal(signal.SIGTERM)
+        check_ended_well(running, tmp_path)
+
+
+@pytest.mark.parametrize("fault, status", [("pass", 0), ("raise doorcam.DoorcamError('no camera')", 1),
+                                           ("raise ValueError('a fault')", 1)])
+def test_a_thread_that_never_ends_does_not_hold_up_the_end(tmp_path, fault, status):
+    """As one that hangs in a camera's driver does in ways of its own; also when there is something to be said."""
+    program = ("import sys, threading, time; sys.path.insert(0, %r); import doorcam\n"
+               "def run(house):\n    threading.Thread(target=time.sleep, args=(1000,)).start()\n    %s\n"
+               "doorcam.House.run = run\ndoorcam.LiveCamera.close = lambda camera: False\n"
+               "sys.exit(doorcam.run_as_program())" % (os.path.dirname(doorcam.__file__), fault))
+    ended, _, err = run_doorcam(*WATCH, folder=tmp_path, program=("-c", program), seconds=20)
+    assert ended == status and len(err.splitlines()) == status
+    assert os.path.exists(str(tmp_path / "known_faces.dat.lock"))
+
+
+def test_what_goes_wrong_in_telling_keeps_nobody_from_being_saved(tmp_path):
+    program = ("import sys; sys.path.insert(0, %r); import doorcam\ndef tell(house, events):\n"
+               "    if any(event.kind == 'left' for event in events): raise ValueError('a fault')\n"
+               "doorcam.House.tell, doorcam.SAVE_PERIOD = tell, 1e9\ndoorcam.Saver.save_when_due = lambda *_, **__: 0\n"
+               "sys.exit(doorcam.run_as_program())" % os.path.dirname(doorcam.__file__))
+    clip = write_clip(tmp_path / "visit.avi", visit_frames(20))
+    status, _, err = run_doorcam("--headless", "--source", clip, folder=tmp_path, program=("-c", program))
+    assert status == 1 and "unexpected fault" in err and len(err.splitlines()) == 1
+    with open(str(tmp_path / "known_faces.dat"), "rb") as file:
+        assert len(doorcam.read_known_faces(file.read())[0]) == 1
+
+
 def test_a_signal_while_a_command_waits_for_nothing(tmp_path):
     """Commands have no loop to end; a signal ends them, and the file is whole."""
     path = str(tmp_path / "known_faces.dat")
