@@ -76,7 +76,9 @@ import urllib.parse
 import warnings
 import zlib
 
-STARTED_WITH = dict(os.environb)  # for the commands of --on-visit: what follows, and OpenCV, change the environment
+STARTED_WITH = {  # for the commands of --on-visit: what follows, and OpenCV, change the environment; these are not
+    _name: _value for _name, _value in os.environb.items()  # for them
+    if _name not in (b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID")}
 
 # These libraries read their settings once, when they are loaded, so the settings stand before the imports.
 for _name, _value in (
@@ -4601,6 +4603,28 @@ class Stop:
         self.asked = True
 
 
+class Notify:
+    """What systemd is told by a service of Type=notify, see sd_notify(3); nothing if it is not asked for."""
+
+    def __init__(self, environment=os.environ):
+        address, period = environment.get("NOTIFY_SOCKET", ""), environment.get("WATCHDOG_USEC", "")
+        self._address = "\0" + address[1:] if address[:1] == "@" else address
+        self._period = int(period) / 4e6 if period.isdigit() else math.inf  # s: four times within the time that it has
+        self._due, self._status, self._status_due = -math.inf, None, -math.inf
+
+    def tell(self, status, works):
+        """Called again and again: says what goes on, and, when that is due and as long as it does, that doorcam works.
+        What cannot be sent is sent with the next call."""
+        now = time.monotonic()
+        alive, news = works and now >= self._due, status != self._status and now >= self._status_due
+        lines = ["READY=1"] * (alive and self._due < 0) + ["WATCHDOG=1"] * alive + ["STATUS=" + printable(status)] * news
+        if self._address and lines:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+                end.sendto("\n".join(lines).encode("utf-8", "replace"), socket.MSG_DONTWAIT, self._address)
+                self._due = now + self._period if alive else self._due
+                self._status, self._status_due = (status, now + 1.0) if news else (self._status, self._status_due)
+
+
 class View:
     """What the window shows: the picture of a Door, who is there, what there is to say; and what is asked for in it."""
 
@@ -4649,6 +4673,7 @@ class House:
         self.command = VisitCommand(options.on_visit) if options.on_visit else None
         self.view, self.stats, self.camera = View(options), Stats(), None
         self.introduced, self.forgot_at = False, -math.inf
+        self.notify, self.answered = Notify(), 0
         self.begin(Book(DLIB if self.loading else metric))  # nobody's, as long as the file is being read
         self.recognizer = None if by_visitors else self.start_recognizer()
 
@@ -4737,6 +4762,7 @@ class House:
         if not self.introduced and self.recognizer and self.recognizer.description:
             self.introduced = True
             put_line("engine: " + printable(self.recognizer.description + self.why))
+        self.report()
         if self.command:
             self.command.look_after()
         if self.log:
@@ -4748,6 +4774,16 @@ class House:
             count = forget_unnamed(self.book, there, days, now)
             if count:
                 put_line("%d without a name, not seen for %g days: forgotten" % (count, days))
+
+    def report(self):
+        """Tells systemd what goes on. doorcam works if this is called, whether frames come or are waited for, and if
+        recognition has answered since the last time, or waits for a look: what hangs is started again."""
+        there, answers = self.recognizer, self.recognizer.answers if self.recognizer else 0
+        works = self.door.frame is not None and there and (answers != self.answered or there.idle())
+        self.answered = answers
+        lost = self.camera and self.camera.silent() > CAMERA_LOST
+        self.notify.tell("No picture from " + str(self.camera.source) if lost else
+                         self.notice() or "Visitors known: %d" % len(self.book), bool(works))
 
     def find_faces(self, frame, now):
         """Follows the faces into this frame (None: no new one came), takes what a look has found, asks for the next
