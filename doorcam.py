@@ -5,7 +5,7 @@
 # [tool.uv]
 # override-dependencies = ["opencv-python-headless ; sys_platform == 'never'"]
 # ///
-"""doorcam watches a door camera, knows who has been there before, and counts visits and the time at the door.
+__doc__ = """doorcam watches a door camera, knows who has been there before, and counts visits and the time at the door.
 
 Usage:
   doorcam.py [options]              watch the door
@@ -35,7 +35,7 @@ Words:
   visitor     one person in the book of known faces
   visit       a stay at the door; it goes on until the visitor has not been seen for five minutes
   tolerance   the largest distance at which two encodings count as the same person; doorcam finds it by itself
-"""
+"""  # assigned, so that python -OO keeps it: it is the text of --help
 import argparse
 import base64
 import collections
@@ -76,7 +76,9 @@ import urllib.parse
 import warnings
 import zlib
 
-STARTED_WITH = dict(os.environb)  # for the commands of --on-visit: what follows, and OpenCV, change the environment
+STARTED_WITH = {  # for the commands of --on-visit: what follows, and OpenCV, change the environment; these are not
+    _name: _value for _name, _value in os.environb.items()  # for them
+    if _name not in (b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID")}
 
 # These libraries read their settings once, when they are loaded, so the settings stand before the imports.
 for _name, _value in (
@@ -91,7 +93,12 @@ for _name, _value in (
     os.environ.setdefault(_name, _value)
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C before doorcam has begun ends it without a traceback
+    for _number, _name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, _name) is None:  # closed by who started it: no file of doorcam's may get its number
+            setattr(sys, _name, open(os.devnull, "w" if _number else "r"))
+            os.set_inheritable(_number, True)
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C before doorcam has begun ends it without a traceback
 try:
     import cv2
     import numpy as np
@@ -99,6 +106,8 @@ except ImportError as missing:
     if __name__ != "__main__":
         raise
     sys.exit("doorcam: %s. %s" % (str(missing).splitlines()[0], (
+        "There is too little memory: end other programs, or raise the limit that doorcam was started with"
+        if re.search("map segment|allocate memory", str(missing)) else
         "OpenCV needs packages of the system: sudo apt-get install libgl1 libglib2.0-0 libsm6 libxext6"
         if ".so" in str(missing) else
         "Start doorcam with uv (uv run doorcam.py), or with the Python of its environment (.venv/bin/python "
@@ -1469,6 +1478,8 @@ class OpenCVEngine(Engine):
             self._encoder = cv2.dnn.readNetFromONNX(encoder)
             self.encode(np.zeros((self.SIDE, self.SIDE, 3), np.uint8), None, self.PLACES)
         except cv2.error as error:
+            if lacks_memory(error):
+                raise
             raise DoorcamError("OpenCV %s cannot read the models of --engine opencv (%s): it takes OpenCV 4.11 or "
                                "newer, %s install --upgrade opencv-python" % (cv2.__version__, why(error), PIP))
         kinds = ["%s (%s)" % (name, os.path.basename(path)) for name, path in (("YuNet", detector), ("SFace", encoder))]
@@ -3241,9 +3252,17 @@ def read_known_faces(data):
 
 def why(error):
     """The reason of an exception in a few words, on one line."""
+    if lacks_memory(error):
+        return "too little memory"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return printable((str(error).splitlines() or [""])[0][:200] or type(error).__name__)
+
+
+def lacks_memory(error):
+    """Whether an exception says that the system gives no more memory, Python's way or OpenCV's, or no more threads."""
+    return (isinstance(error, MemoryError) or getattr(error, "code", 0) == -4  # cv::Error::StsNoMem
+            or getattr(error, "errno", 0) == errno.ENOMEM or "start new thread" in str(error))
 
 
 def clean_name(text):
@@ -4582,15 +4601,39 @@ REDRAW_AFTER = 0.25           # s without a new frame after which the old one is
 
 
 class Stop:
-    """Set by the first signal that asks doorcam to end; later ones change nothing."""
+    """Set by the first signal that asks doorcam to end; later ones change nothing, nor do those that whoever started
+    doorcam has had ignored: a hang-up by nohup, Ctrl-C by a shell that runs it in the background."""
 
     def __init__(self):
         self.asked = False
         for number in ENDING_SIGNALS:
-            signal.signal(number, self._ask)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._ask)
 
     def _ask(self, number, frame):
         self.asked = True
+
+
+class Notify:
+    """What systemd is told by a service of Type=notify, see sd_notify(3); nothing if it is not asked for."""
+
+    def __init__(self, environment=os.environ):
+        address, period = environment.get("NOTIFY_SOCKET", ""), environment.get("WATCHDOG_USEC", "")
+        self._address = "\0" + address[1:] if address[:1] == "@" else address
+        self._period = int(period) / 4e6 if period.isdigit() else math.inf  # s: four times within the time that it has
+        self._due, self._status, self._status_due = -math.inf, None, -math.inf
+
+    def tell(self, status, works):
+        """Called again and again: says what goes on, and, when that is due and as long as it does, that doorcam works.
+        What cannot be sent is sent with the next call."""
+        now = time.monotonic()
+        alive, news = works and now >= self._due, status != self._status and now >= self._status_due
+        lines = ["READY=1"] * (alive and self._due < 0) + ["WATCHDOG=1"] * alive + ["STATUS=" + printable(status)] * news
+        if self._address and lines:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+                end.sendto("\n".join(lines).encode("utf-8", "replace"), socket.MSG_DONTWAIT, self._address)
+                self._due = now + self._period if alive else self._due
+                self._status, self._status_due = (status, now + 1.0) if news else (self._status, self._status_due)
 
 
 class View:
@@ -4641,6 +4684,7 @@ class House:
         self.command = VisitCommand(options.on_visit) if options.on_visit else None
         self.view, self.stats, self.camera = View(options), Stats(), None
         self.introduced, self.forgot_at = False, -math.inf
+        self.notify, self.answered = Notify(), 0
         self.begin(Book(DLIB if self.loading else metric))  # nobody's, as long as the file is being read
         self.recognizer = None if by_visitors else self.start_recognizer()
 
@@ -4665,7 +4709,7 @@ class House:
                                       else "the demo's own, not kept; it begins anew every %d s" % DEMO_SECONDS))
         source = self.options.source
         if source.kind == "demo":
-            portraits = demo_portraits(os.path.join(os.path.dirname(os.path.abspath(__file__)), EXAMPLE))
+            portraits = demo_portraits(os.path.join(os.path.dirname(os.path.realpath(__file__)), EXAMPLE))
             while not self.watch_the_door(self.at_speed(demo_frames(portraits, time.time()))) and self.view.window.lasts:
                 self.finish_visits()
                 self.begin(self.book if self.path else Book(self.book.metric))
@@ -4729,6 +4773,7 @@ class House:
         if not self.introduced and self.recognizer and self.recognizer.description:
             self.introduced = True
             put_line("engine: " + printable(self.recognizer.description + self.why))
+        self.report()
         if self.command:
             self.command.look_after()
         if self.log:
@@ -4740,6 +4785,16 @@ class House:
             count = forget_unnamed(self.book, there, days, now)
             if count:
                 put_line("%d without a name, not seen for %g days: forgotten" % (count, days))
+
+    def report(self):
+        """Tells systemd what goes on. doorcam works if this is called, whether frames come or are waited for, and if
+        recognition has answered since the last time, or waits for a look: what hangs is started again."""
+        there, answers = self.recognizer, self.recognizer.answers if self.recognizer else 0
+        works = self.door.frame is not None and there and (answers != self.answered or there.idle())
+        self.answered = answers
+        lost = self.camera and self.camera.silent() > CAMERA_LOST
+        self.notify.tell("No picture from " + str(self.camera.source) if lost else
+                         self.notice() or "Visitors known: %d" % len(self.book), bool(works))
 
     def find_faces(self, frame, now):
         """Follows the faces into this frame (None: no new one came), takes what a look has found, asks for the next
@@ -4810,15 +4865,18 @@ class House:
     def finish_visits(self):
         """Ends what goes on, and saves."""
         now = self.door.moment if self.door.moment is not None else time.time()
-        events = self.door.end_tracks(now, True)
-        self.tell(events + self.visits.end([], now, True))
-        if self.log:
-            self.log.close()
-        self.saver.close()
+        try:
+            events = self.door.end_tracks(now, True)
+            self.tell(events + self.visits.end([], now, True))
+            if self.log:
+                self.log.close()
+        finally:
+            self.saver.close()
 
     def close(self):
-        """Releases everything. False if the camera could not be, because its read never returns."""
-        released = self.camera is None or self.camera.close()
+        """Releases everything."""
+        if self.camera:
+            self.camera.close()
         if self.loading:
             self.loading.close()
         if self.recognizer:
@@ -4826,7 +4884,6 @@ class House:
         self.view.window.close()
         if self.command:
             self.command.close()
-        return released
 
 
 def engine_of(options, visitors=()):
@@ -4920,12 +4977,10 @@ def watch(options):
             finally:
                 house.finish_visits()
         finally:
-            released = house.close()
+            house.close()
             if options.stats:
-                print(json.dumps(house.stats.report(house.recognizer.answers if house.recognizer else 0,
-                                                    len(house.book))), flush=True)
-        if not released:
-            os._exit(0)  # a thread that hangs in a camera's driver would hold up the interpreter's own end
+                put_line(json.dumps(house.stats.report(house.recognizer.answers if house.recognizer else 0,
+                                                       len(house.book))))
     return 0
 
 
@@ -5277,7 +5332,8 @@ def make_parser():
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="doorcam.py", help=argparse.SUPPRESS)
     number = number_option(int, 1, MAX_NUMBER, "number of a visitor")
     for name, does in [("list", list_visitors)] + list(REQUESTS.items()) + [("report", report_visitors)]:
-        command = commands.add_parser(name, parents=[faces], help=does.__doc__.split(".")[0], description=does.__doc__)
+        about = re.search(r"\.py %s\b.*?  +(.*)" % name, __doc__).group(1)
+        command = commands.add_parser(name, parents=[faces], description=about)
         command.set_defaults(run=change_book if name in REQUESTS else does)
         if name in REQUESTS:
             command.add_argument("number", metavar="NUMBER", type=number)
@@ -5332,6 +5388,10 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # a fault of doorcam's: where it is, for a report
+        if lacks_memory(error):
+            say("there is too little memory, or room for threads: end other programs, or raise the limit that doorcam "
+                "was started with")
+            return 1
         place = traceback.extract_tb(error.__traceback__)[-1]
         say("unexpected fault, please report it: %s (%s) at %s:%d" % (type(error).__name__, why(error), place.name,
                                                                      place.lineno))
@@ -5339,13 +5399,16 @@ def main(argv=None):
 
 
 def run_as_program():
-    """main() of a process of its own."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """main() of a process of its own, which ends with it. The interpreter's own end is left out: a thread that hangs in
+    a camera's driver holds it up, one more signal disturbs it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     status = main()
-    for number in ENDING_SIGNALS:  # everything is done: one more must not disturb the interpreter's own end
-        signal.signal(number, signal.SIG_IGN)
-    return status
+    for file in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            file.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
-    sys.exit(run_as_program())
+    run_as_program()

@@ -54,7 +54,10 @@ def environment(**changes):
 
 
 def obey_permissions():
-    """In a child: has root, too, stopped by a file's permissions (drops CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH)."""
+    """In a child: has root, too, stopped by a file's permissions (drops CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH); and
+    no signal is ignored, however the tests were started (nohup, in the background)."""
+    for number in doorcam.ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     libc = ctypes.CDLL(None)
     for capability in (1, 2):
         libc.prctl(24, capability, 0, 0, 0)  # 24: PR_CAPBSET_DROP

@@ -623,3 +623,87 @@ def test_a_file_that_may_not_be_written(clip, tmp_path, arguments, locked):
 def test_a_number_in_a_frame_survives_jpeg(tmp_path):
     frames = [numbered(frame, number) for number, frame in zip((0, 1, 513, 1023), visit_frames(4))]
     assert [read_number(cv2.imdecode(cv2.imencode(".jpg", frame)[1], 1)) for frame in frames] == [0, 1, 513, 1023]
+
+
+# ------------------------------------------------------------------- started by something else than a person
+
+
+def run_in_shell(command, folder, program=doorcam.__file__, seconds=60, **more):
+    """(status, output, error output) of a command of the shell's in which "$@" is the beginning of doorcam's."""
+    done = subprocess.run(["sh", "-c", command, "sh", sys.executable, str(program)], cwd=str(folder), timeout=seconds,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, env=environment(),
+                          **more)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_what_an_init_script_has_closed_is_not_needed(clip, tmp_path, closed):
+    status, out, err = run_in_shell('"$@" --headless --stats --source "%s" %s' % (clip, closed), tmp_path)
+    assert (status, err) == (0, "")
+    assert ("visitor 1 left" in out) == (">&-" not in closed.replace("2>&-", "")) == ("cpu_seconds" in out)
+    assert [visitor.number for visitor in visitors_in(tmp_path / "known_faces.dat")] == [1]
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_commands_do_what_they_should_with_closed_files(tmp_path, closed):
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+    for command in ("name 1 Anna", "list", "list --json", "report", "--version", "--help"):
+        status, out, err = run_in_shell('"$@" %s %s' % (command, closed), tmp_path)
+        assert (status, out, err) == (0, "", ""), command
+    assert visitors_in(tmp_path / "known_faces.dat")[0].name == "Anna"
+    assert run_in_shell('"$@" forget 77 %s' % closed, tmp_path)[0] == 1
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["list", "--help"], ["name", "-h"], ["merge", "-h"], ["report", "-h"]])
+def test_the_help_is_the_same_without_docstrings(tmp_path, arguments):
+    """python -OO, PYTHONOPTIMIZE=2"""
+    usual = run_doorcam(*arguments, folder=tmp_path)
+    assert run_doorcam(*arguments, folder=tmp_path, env=environment(PYTHONOPTIMIZE="2")) == usual
+    assert usual[0] == 0 and len(usual[1]) > 100
+    assert {"-h": "doorcam.py merge NUMBER INTO", "list": "\na table of visitors\n",
+            "name": "\ngive a visitor a name\n", "merge": "\ntwo entries are one person\n",
+            "report": "\na page of visitors and, with --log, visits, for a browser"}[arguments[0]] in usual[1]
+
+
+def test_the_door_is_watched_without_docstrings(clip, tmp_path):
+    status, out, err = run_doorcam("--headless", "--source", clip, folder=tmp_path, env=environment(PYTHONOPTIMIZE="2"))
+    assert (status, err) == (0, "") and "visitor 1 left" in out
+
+
+@pytest.mark.parametrize("leads_to", ["/path", "from/here", "second"])
+def test_the_demo_runs_through_a_link(tmp_path, leads_to):
+    folder = str(tmp_path.resolve())
+    os.symlink(doorcam.__file__, folder + "/second")
+    os.symlink({"/path": doorcam.__file__, "from/here": os.path.relpath(doorcam.__file__, folder)}.get(
+        leads_to, leads_to), folder + "/door")
+    with Doorcam("--source", "demo", "--headless", folder=tmp_path, program=("./door",)) as running:
+        running.wait_for("engine: ")
+        assert running.stop()[::2] == (0, "")
+
+
+@pytest.mark.parametrize("megabytes", [150, 320, 350, 370])
+def test_a_limit_on_memory_is_named(tmp_path, clip, megabytes):
+    """Wherever it is met: while libraries are loaded, by Python, by OpenCV, in the recognition process; or doorcam
+    runs with so little."""
+    status, out, err = run_in_shell('ulimit -v %d; "$@" --headless --source "%s"' % (megabytes * 1024, clip), tmp_path)
+    assert "unexpected fault" not in err and "newer" not in err and "apt-get" not in err and "Traceback" not in err
+    assert err.count("too little memory") == len(err.splitlines()) and (err or (status, "visitor 1" in out) == (0, True))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(12, "Cannot allocate memory"),
+                                   RuntimeError("can't start new thread")])
+def test_want_of_memory_is_no_fault_of_doorcam_s(monkeypatch, capsys, error):
+    def fail(*_):
+        raise error
+    monkeypatch.setattr(doorcam, "read_book", fail)
+    assert doorcam.main(["list"]) == 1
+    assert "too little memory, or room for threads: end other programs" in one_line(capsys.readouterr().err)
+
+
+def test_opencv_s_want_of_memory_is_known(tmp_path):
+    """An error as this OpenCV makes it."""
+    program = ("import os, resource, sys; sys.path.insert(0, %r); import doorcam, numpy\n"
+               "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+               "try: doorcam.cv2.resize(numpy.zeros((100, 100), numpy.uint8), (60000, 60000))\n"
+               "except doorcam.cv2.error as error: print(doorcam.why(error))" % os.path.dirname(doorcam.__file__))
+    assert run_doorcam(folder=tmp_path, program=("-c", program)) == (0, "too little memory\n", "")

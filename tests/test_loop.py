@@ -188,3 +188,44 @@ def test_the_bounds_are_taken_away_again():
         assert 0 < resource.getrlimit(resource.RLIMIT_CPU)[0] < 10000
         bytearray(1 << 40)
     assert [resource.getrlimit(kind) for kind in kinds] == before
+
+
+class Told(list):
+    """Stands for the way to systemd: notes whether doorcam works, and the status."""
+
+    def tell(self, status, works):
+        self.append((works, status))
+
+    def news(self):
+        news, self[:] = list(self), []
+        return news
+
+
+def test_systemd_is_told_that_doorcam_works_only_if_recognition_does(monkeypatch, path):
+    disk = SlowDisk(monkeypatch, path)
+    told = disk.watch.notify = Told()
+    disk.show(2)
+    assert not any(works for works, _ in told.news())  # the book is being read
+    disk.read_on()
+    disk.show(2)
+    assert told.news()[-1] == (True, "Visitors known: 2")
+    disk.recognition.idle = lambda: False  # busy, and no answer comes
+    disk.show(3)
+    assert told.news() == [(False, "Visitors known: 2")] * 3
+    disk.recognition.answers += 1
+    disk.show(2)
+    assert told.news() == [(True, "Visitors known: 2"), (False, "Visitors known: 2")]
+    disk.recognition.notice = lambda: "Recognition is down since 7s, trying again"
+    disk.show(1)
+    assert told.news() == [(False, "Recognition is down since 7s, trying again")]
+
+
+def test_systemd_is_told_that_a_camera_is_waited_for(monkeypatch, path):
+    disk = SlowDisk(monkeypatch, path)
+    told = disk.watch.notify = Told()
+    disk.read_on()
+    told.news()
+    disk.watch.camera = types.SimpleNamespace(
+        silent=lambda: 12.0, source=doorcam.parse_source("rtsp://user:secret@127.0.0.1/stream"))
+    disk.watch.watch_the_door([(None, disk.now)] * 2)
+    assert told.news() == [(True, "No picture from rtsp://***@127.0.0.1/stream")] * 2

@@ -1,8 +1,10 @@
 """Signals, and processes that die or hang: doorcam ends cleanly with everything saved, and recognition comes back."""
+import contextlib
 import csv
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +14,7 @@ import pytest
 
 import doorcam
 import files
-from processes import Doorcam, one_line, run_doorcam, visit_frames, wait_for, write_clip
+from processes import Doorcam, environment, one_line, run_doorcam, visit_frames, wait_for, write_clip
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -141,6 +143,48 @@ def test_a_signal_to_all_processes_right_after_the_start(tmp_path, number, after
         os.killpg(running.process.pid, number)
         status, out, err = running.end(30)
         assert (status, err) == (0, ""), out + err
+
+
+@pytest.mark.parametrize("number, name", [(signal.SIGHUP, "HUP"), (signal.SIGINT, "INT")])
+def test_a_signal_that_is_ignored_by_who_starts_doorcam_is_ignored_by_it(tmp_path, number, name):
+    """nohup; a shell that runs it in the background."""
+    program = "import os, signal, sys\nsignal.signal(%d, signal.SIG_IGN)\nos.execv(sys.executable, sys.argv[1:])" % number
+    command = ("-c", program, sys.executable, doorcam.__file__) if name == "INT" else (
+        "-c", "import os, sys; os.execvp('nohup', ['nohup', sys.executable] + sys.argv[1:])", doorcam.__file__)
+    with Doorcam(*WATCH, folder=tmp_path, program=command) as running:
+        running.wait_for("known faces: ")
+        running.process.send_signal(number)
+        running.wait_for("visitor 1 is new")
+        running.process.send_signal(number)
+        time.sleep(1.0)
+        assert running.process.poll() is None
+        running.process.send_signal(signal.SIGTERM)
+        check_ended_well(running, tmp_path)
+
+
+@pytest.mark.parametrize("fault, status", [("pass", 0), ("raise doorcam.DoorcamError('no camera')", 1),
+                                           ("raise ValueError('a fault')", 1)])
+def test_a_thread_that_never_ends_does_not_hold_up_the_end(tmp_path, fault, status):
+    """As one that hangs in a camera's driver does in ways of its own; also when there is something to be said."""
+    program = ("import sys, threading, time; sys.path.insert(0, %r); import doorcam\n"
+               "def run(house):\n    threading.Thread(target=time.sleep, args=(1000,)).start()\n    %s\n"
+               "doorcam.House.run = run\ndoorcam.LiveCamera.close = lambda camera: False\n"
+               "sys.exit(doorcam.run_as_program())" % (os.path.dirname(doorcam.__file__), fault))
+    ended, _, err = run_doorcam(*WATCH, folder=tmp_path, program=("-c", program), seconds=20)
+    assert ended == status and len(err.splitlines()) == status
+    assert os.path.exists(str(tmp_path / "known_faces.dat.lock"))
+
+
+def test_what_goes_wrong_in_telling_keeps_nobody_from_being_saved(tmp_path):
+    program = ("import sys; sys.path.insert(0, %r); import doorcam\ndef tell(house, events):\n"
+               "    if any(event.kind == 'left' for event in events): raise ValueError('a fault')\n"
+               "doorcam.House.tell, doorcam.SAVE_PERIOD = tell, 1e9\ndoorcam.Saver.save_when_due = lambda *_, **__: 0\n"
+               "sys.exit(doorcam.run_as_program())" % os.path.dirname(doorcam.__file__))
+    clip = write_clip(tmp_path / "visit.avi", visit_frames(20))
+    status, _, err = run_doorcam("--headless", "--source", clip, folder=tmp_path, program=("-c", program))
+    assert status == 1 and "unexpected fault" in err and len(err.splitlines()) == 1
+    with open(str(tmp_path / "known_faces.dat"), "rb") as file:
+        assert len(doorcam.read_known_faces(file.read())[0]) == 1
 
 
 def test_a_signal_while_a_command_waits_for_nothing(tmp_path):
@@ -458,3 +502,91 @@ def test_the_recognition_process_works_wherever_doorcam_is_started_from(tmp_path
     clip = write_clip(tmp_path / "visit.avi", visit_frames(20))
     status, out, err = run_doorcam("--headless", "--source", clip, folder=folder, program=("../door",))
     assert (status, err) == (0, "") and "visitor 1 is new" in out, out
+
+
+# ----------------------------------------------------------------------------------------------------- systemd
+
+
+class ServiceManager:
+    """Stands for systemd: reads what a service says through its socket, on a path or (at) with an abstract name."""
+
+    def __init__(self, folder, abstract):
+        self.name = "@doorcam-test-%d" % os.getpid() if abstract else str(folder / "notify")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind("\0" + self.name[1:] if abstract else self.name)
+        self._socket.setblocking(False)
+
+    def said(self):
+        """The lines since the last call."""
+        lines = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                lines += self._socket.recv(4096).decode().split("\n")
+        return lines
+
+    def close(self):
+        self._socket.close()
+
+
+@pytest.fixture(params=[False, True], ids=["path", "abstract"])
+def manager(request, tmp_path):
+    one = ServiceManager(tmp_path, request.param)
+    yield one
+    one.close()
+
+
+def watch_under(manager, folder, *options, microseconds="400000"):
+    return Doorcam("--source", "demo", "--headless", *options, folder=folder,
+                   env=environment(NOTIFY_SOCKET=manager.name, WATCHDOG_USEC=microseconds))
+
+
+def test_systemd_is_told_that_doorcam_is_ready_and_works(manager, tmp_path):
+    with watch_under(manager, tmp_path, "--on-visit", "env > seen") as running:
+        running.wait_for("known faces: ")
+        assert "READY=1" not in manager.said()  # nothing works yet
+        running.wait_for("visitor 2 is new")
+        lines = manager.said()
+        assert lines.index("READY=1") < lines.index("WATCHDOG=1")
+        assert lines.count("READY=1") == 1 and lines.count("WATCHDOG=1") >= 3
+        status = [line for line in lines if line.startswith("STATUS=")]
+        assert "STATUS=Visitors known: 1" in status
+        assert set(lines) - set(status) == {"READY=1", "WATCHDOG=1"}
+        status, _, err = running.stop()
+        assert (status, err) == (0, "")
+    seen = (tmp_path / "seen").read_text()
+    assert "DOORCAM_EVENT=new" in seen and "NOTIFY_SOCKET" not in seen and "WATCHDOG" not in seen
+
+
+def test_nothing_is_said_for_a_process_that_does_not_answer(manager, tmp_path):
+    with watch_under(manager, tmp_path) as running:
+        running.wait_for("visitor 1 is new")
+        child = recognition_child(running.process.pid)
+        os.kill(child, signal.SIGSTOP)
+        time.sleep(0.5)
+        manager.said()
+        time.sleep(1.5)
+        assert "WATCHDOG=1" not in manager.said()
+        os.kill(child, signal.SIGCONT)
+        wait_for(lambda: "WATCHDOG=1" in manager.said(), 20, "it is said again")
+
+
+@pytest.mark.parametrize("variables", [{}, {"NOTIFY_SOCKET": "/no/such/socket", "WATCHDOG_USEC": "many"},
+                                       {"NOTIFY_SOCKET": "@" + 200 * "x", "WATCHDOG_USEC": "-1"},
+                                       {"NOTIFY_SOCKET": "vsock:2:1"}, {"WATCHDOG_USEC": "1000000"}])
+def test_without_a_manager_that_listens_nothing_is_missed(variables, capfd):
+    notify = doorcam.Notify(variables)
+    for works in (True, False, True):
+        notify.tell("all is well", works)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_could_not_be_sent_is_sent_later(tmp_path):
+    notify = doorcam.Notify({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    notify.tell("one", True)
+    manager = ServiceManager(tmp_path, False)
+    notify.tell("a b\nREADY=0\u2028", False)
+    assert manager.said() == ["STATUS=a b?READY=0?"]
+    for _ in range(3):
+        notify.tell("another", True)
+    assert manager.said() == ["READY=1", "WATCHDOG=1"]  # no watchdog: once; a second status only after a second
+    manager.close()
