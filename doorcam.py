@@ -4524,6 +4524,36 @@ def remove(path):
         os.unlink(path)
 
 
+class Telling:
+    """Where it is told that visits begin and end, but for visitors to be ignored: the terminal, the log, the command."""
+
+    def __init__(self, options):
+        self._log = EventLog(options.log) if options.log else None
+        self._command = VisitCommand(options.on_visit) if options.on_visit else None
+
+    def tell(self, events, book, frame):
+        """Tells what happened; frame: what the photo for the command is to show, or None."""
+        for event in events:
+            visitor = book[event.visitor]
+            if visitor and not visitor.ignored:
+                put_line(printable(sentence(event, visitor.name)))
+                if self._log:
+                    self._log.write(event, visitor.name)
+                if self._command and event.kind in ("new", "returned"):
+                    self._command.start(event, visitor.name, frame)
+
+    def look_after(self):
+        """Goes on with what waits: called again and again."""
+        for one in (self._log, self._command):
+            if one:
+                one.look_after()
+
+    def close(self):
+        for one in (self._log, self._command):
+            if one:
+                one.close()
+
+
 class Stats:
     """What --stats prints at the end."""
     GAPS = 100000               # of the newest frames that are kept
@@ -4660,9 +4690,79 @@ class View:
         self.controls.panel.draw(picture, visits.book, steady)
         return self.controls.requests(self.window.show(picture), visits.book, steady)
 
-    def poll(self, book):
-        """Lets the window live on without a new frame; the Requests that follow."""
-        return self.controls.requests(self.window.poll(), book, time.monotonic())
+    def show_again(self, door, visits, now, notice, camera):
+        """No new frame came: the window lives on, and says so after a while; the Requests that follow. camera: the
+        LiveCamera, None for a recording."""
+        silent = camera.silent() if camera else 0.0
+        if camera is None or (door.frame is not None and silent < REDRAW_AFTER):
+            return self.controls.requests(self.window.poll(), visits.book, time.monotonic())
+        lost = silent > CAMERA_LOST
+        notice = "No picture since " + duration(silent) if lost else notice
+        if door.frame is None:
+            notice = notice or "Waiting for the picture of " + str(camera.source)
+        return self.show(door, visits, now, notice, lost)
+
+
+class Recognition:
+    """The engine that finds and encodes faces: chosen by the options and the book, run by a Recognizer, asked for what a
+    Door wants to have looked at. First it encodes everybody in the book whom only another engine knows."""
+
+    def __init__(self, options, stop):
+        self._options, self._stop, self._sync = options, stop, is_recording(options.source)
+        self._make_engine, self._why, self._introduced, self._answers = None, "", False, 0
+        self.recognizer, self.anew = None, None
+
+    def choose(self, visitors=()):
+        """Chooses the engine for a book with these visitors; its Metric. DoorcamError if it is not there."""
+        self._make_engine, metric, self._why = engine_of(self._options, visitors)
+        return metric
+
+    def start(self):
+        """Starts the process, if it was not."""
+        tries = len(CHILD_PAUSES) if self._sync else None
+        self.recognizer = self.recognizer or Recognizer(self._make_engine, self._stop, tries=tries)
+
+    def introduce(self):
+        """Says once which engine there is, and why this one, as soon as the process knows."""
+        if not self._introduced and self.recognizer and self.recognizer.description:
+            self._introduced = True
+            put_line("engine: " + printable(self.recognizer.description + self._why))
+
+    def look(self, door, picture, now):
+        """Takes what a look has found, asks for the next look that is due; the Events that follow. An answer counts for
+        the moment of its look, whenever it comes. picture: what Door.take() returned, None without a new frame."""
+        while self.anew.goes_on() and not self._stop.asked:  # first everybody must be known to this engine
+            self.anew.step(self.recognizer, self._sync)
+            if not self._sync:
+                return []
+        events = self._take_answer(door)
+        if picture:
+            look = door.next_look(*picture, now=now) if self._sync or self.recognizer.idle() else None
+            if look:
+                self.recognizer.offer(look)
+            events += self._take_answer(door, wait=True) if self._sync else []
+        return events
+
+    def _take_answer(self, door, wait=False):
+        answer = self.recognizer.answer(wait)
+        return door.recognize(*answer) if answer else []
+
+    def works(self):
+        """Whether the process has answered since this was asked last, or waits for a look."""
+        before, self._answers = self._answers, self.answers()
+        return self.recognizer is not None and (self._answers != before or self.recognizer.idle())
+
+    def answers(self):
+        """How many looks were answered."""
+        return self.recognizer.answers if self.recognizer else 0
+
+    def notice(self):
+        """What the window says of it, None if there is nothing to say."""
+        return self.recognizer and self.recognizer.notice() or self.anew.notice()
+
+    def close(self):
+        if self.recognizer:
+            self.recognizer.close()
 
 
 class House:
@@ -4674,32 +4774,23 @@ class House:
         self.sync = is_recording(options.source)        # a recording waits for each look, a live camera never does
         self.path = faces_path(options)
         by_visitors = options.engine == "auto" and self.path is not None
-        metric = self.choose if by_visitors else self.choose()
+        self.recognition = Recognition(options, stop)
+        metric = self.recognition.choose if by_visitors else self.recognition.choose()
         self.loading, self.loading_since = None, time.monotonic()
         if self.path:
             self.loading = load_in_steps(self.path, metric, READ_PATIENCE if self.sync else READ_HOLD / 3)
             next(self.loading)  # starts the process
         self.mask = Mask(options.mask) if options.mask else None
-        self.log = EventLog(options.log) if options.log else None
-        self.command = VisitCommand(options.on_visit) if options.on_visit else None
-        self.view, self.stats, self.camera = View(options), Stats(), None
-        self.introduced, self.forgot_at = False, -math.inf
-        self.notify, self.answered = Notify(), 0
+        self.telling, self.notify, self.stats = Telling(options), Notify(), Stats()
+        self.view, self.camera, self.forgot_at = View(options), None, -math.inf
         self.begin(Book(DLIB if self.loading else metric))  # nobody's, as long as the file is being read
-        self.recognizer = None if by_visitors else self.start_recognizer()
-
-    def choose(self, visitors=()):
-        """Chooses the engine for a book with these visitors; its Metric."""
-        self.make_engine, metric, self.why = engine_of(self.options, visitors)
-        return metric
-
-    def start_recognizer(self):
-        return Recognizer(self.make_engine, self.stop, tries=len(CHILD_PAUSES) if self.sync else None)
+        if not by_visitors:
+            self.recognition.start()
 
     def begin(self, book):
         """Starts with a book, and nobody there."""
         self.book, book.tolerance, book.gap = book, self.options.tolerance, self.options.visit_gap
-        self.visits, self.anew = Visits(book), EncodeAnew(book)
+        self.visits, self.recognition.anew = Visits(book), EncodeAnew(book)
         self.door = Door(book, self.visits, self.mask, self.options.scale)
         self.saver = Saver(None if self.loading else self.path, book)
 
@@ -4707,22 +4798,18 @@ class House:
         """Watches until the user quits or the source ends."""
         put_line("known faces: %s" % (printable(os.path.abspath(self.path)) if self.path
                                       else "the demo's own, not kept; it begins anew every %d s" % DEMO_SECONDS))
-        source = self.options.source
+        source, at_speed = self.options.source, paced if self.view.window.lasts else iter  # iter: as fast as it can
         if source.kind == "demo":
             portraits = demo_portraits(os.path.join(os.path.dirname(os.path.realpath(__file__)), EXAMPLE))
-            while not self.watch_the_door(self.at_speed(demo_frames(portraits, time.time()))) and self.view.window.lasts:
+            while not self.watch_the_door(at_speed(demo_frames(portraits, time.time()))) and self.view.window.lasts:
                 self.finish_visits()
                 self.begin(self.book if self.path else Book(self.book.metric))
         elif self.sync:
             frames = read_recording(source, self.options.flip, time.time() - recording_seconds(source))
-            self.watch_the_door(self.at_speed(without_stills(frames, str(source), self.lose)))
+            self.watch_the_door(at_speed(without_stills(frames, str(source), self.lose)))
         else:
             self.camera = LiveCamera(source, self.options.flip)
             self.watch_the_door(live_frames(self.camera, self.shift, self.lose))
-
-    def at_speed(self, frames):
-        """A recording in a window runs at its own speed, without one as fast as it can."""
-        return paced(frames) if self.view.window.lasts else frames
 
     def lose(self, moment):
         """There has been no picture since `moment`."""
@@ -4747,10 +4834,10 @@ class House:
                 self.stats.frame()
                 requests = self.view.show(self.door, self.visits, now, self.notice())
             else:
-                requests = self.show_again(now)
+                requests = self.view.show_again(self.door, self.visits, now, self.notice(), self.camera)
             events += self.door.end_tracks(now)
             events += self.visits.end(self.door.tracks, now)
-            self.tell(events)
+            self.telling.tell(events, self.book, self.door.frame)
             if self.stop.asked or not self.obey(requests):
                 return True
             self.saver.save_when_due()
@@ -4765,19 +4852,17 @@ class House:
                 self.loading, frame, moment = None, self.door.frame, self.door.moment
                 self.begin(book)
                 self.door.frame, self.door.moment = frame, moment
-                self.recognizer = self.recognizer or self.start_recognizer()
+                self.recognition.start()
 
     def look_after(self, now):
-        """What is due from time to time: says once which engine there is, and why this one, as soon as the recognition
-        process knows; commands, and lines of the log that wait; removes visitors as --forget-after says, at first and once an hour."""
-        if not self.introduced and self.recognizer and self.recognizer.description:
-            self.introduced = True
-            put_line("engine: " + printable(self.recognizer.description + self.why))
-        self.report()
-        if self.command:
-            self.command.look_after()
-        if self.log:
-            self.log.look_after()
+        """What is due from time to time: what waits to be told; what systemd is told; and visitors are removed as
+        --forget-after says, at first and once an hour."""
+        self.recognition.introduce()
+        self.telling.look_after()
+        lost = self.camera and self.camera.silent() > CAMERA_LOST
+        self.notify.tell("No picture from " + str(self.camera.source) if lost else
+                         self.notice() or "Visitors known: %d" % len(self.book),
+                         self.recognition.works() and self.door.frame is not None)
         days = self.options.forget_after
         if days and not self.loading and not 0 <= now - self.forgot_at < FORGET_PERIOD:
             self.forgot_at = now
@@ -4786,56 +4871,15 @@ class House:
             if count:
                 put_line("%d without a name, not seen for %g days: forgotten" % (count, days))
 
-    def report(self):
-        """Tells systemd what goes on. doorcam works if this is called, whether frames come or are waited for, and if
-        recognition has answered since the last time, or waits for a look: what hangs is started again."""
-        there, answers = self.recognizer, self.recognizer.answers if self.recognizer else 0
-        works = self.door.frame is not None and there and (answers != self.answered or there.idle())
-        self.answered = answers
-        lost = self.camera and self.camera.silent() > CAMERA_LOST
-        self.notify.tell("No picture from " + str(self.camera.source) if lost else
-                         self.notice() or "Visitors known: %d" % len(self.book), bool(works))
-
     def find_faces(self, frame, now):
-        """Follows the faces into this frame (None: no new one came), takes what a look has found, asks for the next
-        look that is due. An answer counts for the moment of its look, whenever it comes."""
+        """Follows the faces into this frame (None: no new one came), and has them recognised; the Events that follow."""
         picture = None if frame is None else self.door.take(frame, now)
-        if self.loading:
-            return []
-        while self.anew.goes_on() and not self.stop.asked:  # first everybody must be known to this engine
-            self.anew.step(self.recognizer, self.sync)
-            if not self.sync:
-                return []
-        events = self.take_answer()
-        if picture:
-            look = self.door.next_look(*picture, now=now) if self.sync or self.recognizer.idle() else None
-            if look:
-                self.recognizer.offer(look)
-            events += self.take_answer(wait=True) if self.sync else []
-        return events
-
-    def take_answer(self, wait=False):
-        """The Events that follow from what the recognition process has found."""
-        answer = self.recognizer.answer(wait)
-        return self.door.recognize(*answer) if answer else []
+        return [] if self.loading else self.recognition.look(self.door, picture, now)
 
     def notice(self):
         """What the window says besides what it shows, None for nothing."""
-        down = self.recognizer and self.recognizer.notice()
-        if down or not self.loading:
-            return down or self.anew.notice()
-        return "Reading the known faces" if time.monotonic() - self.loading_since > 1.0 else None
-
-    def show_again(self, now):
-        """No new frame came: the window lives on, and says so after a while; the Requests that follow."""
-        silent = self.camera.silent() if self.camera else 0.0
-        if self.camera is None or (self.door.frame is not None and silent < REDRAW_AFTER):
-            return self.view.poll(self.book)
-        lost = silent > CAMERA_LOST
-        notice = "No picture since " + duration(silent) if lost else self.notice()
-        if self.door.frame is None:
-            notice = notice or "Waiting for the picture of " + str(self.camera.source)
-        return self.view.show(self.door, self.visits, now, notice, lost)
+        slow = self.loading and time.monotonic() - self.loading_since > 1.0
+        return self.recognition.notice() or ("Reading the known faces" if slow else None)
 
     def obey(self, requests):
         """Does what is asked for; False if that is to quit."""
@@ -4851,25 +4895,12 @@ class House:
                 say(error)
         return True
 
-    def tell(self, events):
-        """Writes down what happened and says it, but for visitors to be ignored."""
-        for event in events:
-            visitor = self.book[event.visitor]
-            if visitor and not visitor.ignored:
-                put_line(printable(sentence(event, visitor.name)))
-                if self.log:
-                    self.log.write(event, visitor.name)
-                if self.command and event.kind in ("new", "returned"):
-                    self.command.start(event, visitor.name, self.door.frame)
-
     def finish_visits(self):
         """Ends what goes on, and saves."""
         now = self.door.moment if self.door.moment is not None else time.time()
         try:
-            events = self.door.end_tracks(now, True)
-            self.tell(events + self.visits.end([], now, True))
-            if self.log:
-                self.log.close()
+            events = self.door.end_tracks(now, True) + self.visits.end([], now, True)
+            self.telling.tell(events, self.book, self.door.frame)
         finally:
             self.saver.close()
 
@@ -4879,11 +4910,9 @@ class House:
             self.camera.close()
         if self.loading:
             self.loading.close()
-        if self.recognizer:
-            self.recognizer.close()
+        self.recognition.close()
         self.view.window.close()
-        if self.command:
-            self.command.close()
+        self.telling.close()
 
 
 def engine_of(options, visitors=()):
@@ -4979,7 +5008,7 @@ def watch(options):
         finally:
             house.close()
             if options.stats:
-                put_line(json.dumps(house.stats.report(house.recognizer.answers if house.recognizer else 0,
+                put_line(json.dumps(house.stats.report(house.recognition.answers(),
                                                        len(house.book))))
     return 0
 

@@ -357,7 +357,7 @@ class Replay(doorcam.House):
         with unittest.mock.patch.object(doorcam, "Recognizer", lambda *_, **__: recognizer):
             super().__init__(watch_options(engine), types.SimpleNamespace(asked=False))
         self.begin(doorcam.Book(self.book.metric))
-        self.view.show = self.note
+        self.view.show, self.telling.tell = self.note, self.tell
         self.owners, self.stays = {}, []        # number: person; the Visits of the stream
 
     def stream(self, clips):
@@ -370,12 +370,12 @@ class Replay(doorcam.House):
             been.add(person)
             for index in range(-before, len(clip["frames"]) + after):
                 seen = 0 <= index < len(clip["frames"])
-                self.recognizer.at(clip if seen else None, index)
+                self.recognition.recognizer.at(clip if seen else None, index)
                 yield from_jpeg(clip["frames"][index]) if seen else empty[index % len(empty)], now
                 now += clip["step"]
             now += self.options.visit_gap + 60
 
-    def tell(self, events):
+    def tell(self, events, *_):
         """Instead of saying what happened, notes it."""
         for event in events:
             number = event.visitor

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import unittest.mock
 import urllib.parse
 
 import cv2
@@ -791,7 +792,8 @@ def test_forgetting_happens_once_an_hour(folder):
     house, story = doorcam.House.__new__(doorcam.House), Story()
     house.options, house.forgot_at, house.book, house.door, house.visits = (
         Options(), -float("inf"), story.book, story.door, story.visits)
-    house.introduced, house.loading, house.command, house.log = True, None, None, None
+    house.recognition = house.telling = house.notify = unittest.mock.MagicMock()
+    house.loading, house.camera = None, None
     times = []
     for minute in range(0, 180, 7):
         house.look_after(START + 60 * minute)

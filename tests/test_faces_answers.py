@@ -56,7 +56,7 @@ def watch(monkeypatch, tmp_path):
             one.take_book()
         made.append(one)
         one.events = []
-        monkeypatch.setattr(one, "tell", one.events.extend)
+        monkeypatch.setattr(one.telling, "tell", lambda events, *_: one.events.extend(events))
         one.camera = types.SimpleNamespace(silent=lambda: 0.0)
         return one
     return make
@@ -66,7 +66,7 @@ def shown(watch, frames):
     """The main loop on (frame, time)."""
     def clocked():
         for frame, now in frames:
-            watch.recognizer.now = now
+            watch.recognition.recognizer.now = now
             yield frame, now
     watch.watch_the_door(clocked())
 
@@ -82,7 +82,7 @@ def test_a_camera_that_pauses_makes_no_visit_longer(watch, delay):
     shown(one, [(PLAIN, now) for now in steps(0, 3)] + [(None, now) for now in steps(3, 23)])
     visitor, = one.book.visitors.values()
     assert 2.5 < visitor.this_visit() < 3.01 and visitor.last_seen < START + 3
-    one.recognizer.faces_at = lambda moment: []
+    one.recognition.recognizer.faces_at = lambda moment: []
     shown(one, [(PLAIN, now) for now in steps(23, 30)])
     assert [visitor.this_visit() < 3.01 for visitor in one.book.visitors.values()] == [True]
 
@@ -95,7 +95,7 @@ def test_an_answer_is_taken_while_no_new_frame_comes(watch):
         count += 1
         assert count < 100
         shown(one, [(PLAIN, START + count / FPS)])
-    decided, again = one.recognizer.now, watch(lambda moment: [face(person(0))], 0.3)
+    decided, again = one.recognition.recognizer.now, watch(lambda moment: [face(person(0))], 0.3)
     last = decided - 0.3                        # no frame comes after the look with whose answer it was decided
     shown(again, [(PLAIN, now) for now in steps(0.04, 5) if now <= last + 0.01])
     assert not again.events
@@ -129,10 +129,10 @@ def test_the_clock_is_set_while_a_look_is_under_way(watch, seconds):
     """As at each start of a machine without a clock of its own: the answer is one of a moment ago, not of years."""
     one = watch(lambda moment: [face(person(0))], 0.3)
     shown(one, [(PLAIN, now) for now in steps(0, 4)])
-    (look, moment), (track,) = one.recognizer.look, one.door.tracks
+    (look, moment), (track,) = one.recognition.recognizer.look, one.door.tracks
     assert moment > START + 3.5
     one.shift(seconds)
-    one.recognizer.look, one.recognizer.kept = (look, moment + seconds), None  # the test's own clock
+    one.recognition.recognizer.look, one.recognition.recognizer.kept = (look, moment + seconds), None  # the test's own clock
     shown(one, [(PLAIN, now + seconds) for now in steps(4, 4.5)])
     assert [event.kind for event in one.events] == ["new"] and one.door.tracks == [track]
     visitor, = one.book.visitors.values()

@@ -176,9 +176,9 @@ def test_a_thread_that_never_ends_does_not_hold_up_the_end(tmp_path, fault, stat
 
 
 def test_what_goes_wrong_in_telling_keeps_nobody_from_being_saved(tmp_path):
-    program = ("import sys; sys.path.insert(0, %r); import doorcam\ndef tell(house, events):\n"
+    program = ("import sys; sys.path.insert(0, %r); import doorcam\ndef tell(telling, events, *_):\n"
                "    if any(event.kind == 'left' for event in events): raise ValueError('a fault')\n"
-               "doorcam.House.tell, doorcam.SAVE_PERIOD = tell, 1e9\ndoorcam.Saver.save_when_due = lambda *_, **__: 0\n"
+               "doorcam.Telling.tell, doorcam.SAVE_PERIOD = tell, 1e9\ndoorcam.Saver.save_when_due = lambda *_, **__: 0\n"
                "sys.exit(doorcam.run_as_program())" % os.path.dirname(doorcam.__file__))
     clip = write_clip(tmp_path / "visit.avi", visit_frames(20))
     status, _, err = run_doorcam("--headless", "--source", clip, folder=tmp_path, program=("-c", program))
