@@ -2250,7 +2250,7 @@ class Gallery:
 
 
 class Book(Gallery):
-    """The visitors as they are kept: enrolled, learned from, named, joined, forgotten; and what of that is not saved."""
+    """The visitors as they are kept: enrolled, learned from, named, joined, forgotten; and what is not yet saved."""
 
     def __init__(self, metric, visitors=(), numbers_given=0):
         super().__init__(metric)
@@ -4525,7 +4525,7 @@ def remove(path):
 
 
 class Telling:
-    """Where it is told that visits begin and end, but for visitors to be ignored: the terminal, the log, the command."""
+    """Where it is told that visits begin and end, unless a visitor is ignored: the terminal, the log, the command."""
 
     def __init__(self, options):
         self._log = EventLog(options.log) if options.log else None
@@ -4704,8 +4704,8 @@ class View:
 
 
 class Recognition:
-    """The engine that finds and encodes faces: chosen by the options and the book, run by a Recognizer, asked for what a
-    Door wants to have looked at. First it encodes everybody in the book whom only another engine knows."""
+    """The engine that finds and encodes faces: chosen by the options and the book, run by a Recognizer, asked for what
+    a Door wants to have looked at. First it encodes everybody in the book whom only another engine knows."""
 
     def __init__(self, options, stop):
         self._options, self._stop, self._sync = options, stop, is_recording(options.source)
@@ -4872,7 +4872,7 @@ class House:
                 put_line("%d without a name, not seen for %g days: forgotten" % (count, days))
 
     def find_faces(self, frame, now):
-        """Follows the faces into this frame (None: no new one came), and has them recognised; the Events that follow."""
+        """Follows the faces into this frame (None: no new one), and has them recognised; the Events that follow."""
         picture = None if frame is None else self.door.take(frame, now)
         return [] if self.loading else self.recognition.look(self.door, picture, now)
 
