@@ -2391,7 +2391,7 @@ class EncodeAnew:
 
     def notice(self):
         """What the window says meanwhile, None if there is nothing to say."""
-        return "Encoding %d visitors anew" % (len(self._left) + 1) if self.goes_on() else None
+        return "Encoding %s anew" % how_many(len(self._left) + 1, "visitor") if self.goes_on() else None
 
     def step(self, recognizer, wait=False):
         """Takes the answer for one picture and asks for the next one; after the last one says what came of it."""
@@ -3254,6 +3254,11 @@ def lacks_memory(error):
             or getattr(error, "errno", 0) == errno.ENOMEM or "start new thread" in str(error))
 
 
+def how_many(count, thing):
+    """1 visit, 2 visits"""
+    return "%d %s%s" % (count, thing, "" if count == 1 else "s")
+
+
 def clean_name(text):
     """A name as it is kept: printable, single spaces, at most MAX_NAME characters."""
     if not isinstance(text, str):
@@ -3732,7 +3737,7 @@ def merge_visitors(book, number, into, force=False):
         raise DoorcamError("visitors %d and %d have different names (%s, %s): --force merges them all the same"
                            % (gone.number, stays.number, gone.name, stays.name))
     book.merge(gone.number, stays.number)
-    return "visitor %d is now part of visitor %d, %d visits" % (gone.number, stays.number, stays.seen_count)
+    return "visitor %d is now part of visitor %d, %s" % (gone.number, stays.number, how_many(stays.seen_count, "visit"))
 
 
 def forget_visitor(book, number):
@@ -5191,8 +5196,9 @@ def report_page(visitors, visits, now):
     shown = sorted((visitor for visitor in visitors if not visitor.ignored), key=lambda one: -one.last_seen)
     links = [("visitors", "Visitors"), ("visits", "The last visits"), ("week", "The last seven days")]
     links = links if visits is not None else links[:1]
-    parts = [REPORT_START, "<header><h1>Visitors at the door</h1><p>%d visitors, %d visits, as of %s</p><nav>%s</nav>"
-             "</header>\n<main>\n" % (len(shown), sum(visitor.seen_count for visitor in shown), page_time(now),
+    visits_of = sum(visitor.seen_count for visitor in shown)
+    parts = [REPORT_START, "<header><h1>Visitors at the door</h1><p>%s, %s, as of %s</p><nav>%s</nav>"
+             "</header>\n<main>\n" % (how_many(len(shown), "visitor"), how_many(visits_of, "visit"), page_time(now),
                                       "".join('<a href="#%s">%s</a>' % link for link in links)),
              '<h2 id="visitors">Visitors</h2>\n', "" if shown else "<p>Nobody yet.</p>\n", '<ul class="cards">\n']
     parts += [page_card(visitor) for visitor in shown] + ["</ul>\n"]
@@ -5251,7 +5257,9 @@ def number_option(kind, low, high, unit):
         except ValueError:
             value = math.nan
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError("%s is no %s from %g to %g" % (printable(text[:40]), unit, low, high))
+            low_text, high_text = ("%d" % end if end == int(end) else "%g" % end for end in (low, high))
+            raise argparse.ArgumentTypeError("%s is no %s from %s to %s" % (printable(text[:40]), unit, low_text,
+                                                                            high_text))
         return value
     return parse
 
@@ -5270,6 +5278,18 @@ def text_option(text):
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that says what is wrong in one line, without the usage."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        self._given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
+    def _check_value(self, action, value):
+        """A word that is no command may belong to a mistyped option before it: that one is named then."""
+        wrong = action.dest == "command" and value not in action.choices
+        for number, name in enumerate(one.split("=")[0] for one in self._given if wrong):
+            if name[:1] == "-" and name not in self._option_string_actions and value in self._given[number + 1:]:
+                self.error("there is no option " + name)
+        super()._check_value(action, value)
 
     def error(self, message):
         self.exit(2, "%s: error: %s\n" % (self.prog, printable(without_passwords(message))))
