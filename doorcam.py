@@ -4418,11 +4418,17 @@ class VisitCommand:
     WAITING = 8                 # visits that wait for their command: more than that is no news any more
     SECONDS = 60.0              # after which a command is ended, with all that it has started in its process group
     AT_THE_END = 5.0            # s that the end of the program waits for commands
+    PHOTO = "doorcam-visit-"    # what the names of photos begin with
 
     def __init__(self, command):
         self.command = command
         self._waiting, self._running = collections.deque(), []  # (variables, frame); (process, photo, until when)
         self._failed = self._dropped = self._no_photo = False
+        with contextlib.suppress(OSError):  # photos left by a doorcam that was killed; nobody looks at them any more
+            for path in glob.glob(os.path.join(glob.escape(tempfile.gettempdir()), self.PHOTO + "????????.jpg")):
+                about = os.lstat(path)
+                if about.st_uid == os.getuid() and time.time() - about.st_mtime > 2 * self.SECONDS:
+                    remove(path)
 
     def start(self, event, name, frame):
         """Has the command run for a visit of somebody of that name; frame: what the photo is to show, or None."""
@@ -4476,7 +4482,7 @@ class VisitCommand:
         """The path of a new JPEG, "" if it can't be written: the command is the message, the photo comes with it."""
         path = ""
         try:
-            file, path = tempfile.mkstemp(".jpg", "doorcam-")  # 0600
+            file, path = tempfile.mkstemp(".jpg", self.PHOTO)  # 0600
             with open(file, "wb") as photo:
                 photo.write(to_jpeg(frame) or b"")
         except (OSError, cv2.error) as error:
@@ -4736,6 +4742,7 @@ class House:
         for frame, now in frames:
             self.take_book()
             self.look_after(now)
+            self.report()
             events = self.find_faces(frame, now)
             if frame is not None:
                 self.stats.frame()
@@ -4767,7 +4774,6 @@ class House:
         if not self.introduced and self.recognizer and self.recognizer.description:
             self.introduced = True
             put_line("engine: " + printable(self.recognizer.description + self.why))
-        self.report()
         if self.command:
             self.command.look_after()
         if self.log:
