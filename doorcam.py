@@ -2402,7 +2402,7 @@ class EncodeAnew:
 
     def notice(self):
         """What the window says meanwhile, None if there is nothing to say."""
-        return "Encoding %d visitors anew" % (len(self._left) + 1) if self.goes_on() else None
+        return "Encoding %s anew" % how_many(len(self._left) + 1, "visitor") if self.goes_on() else None
 
     def step(self, recognizer, wait=False):
         """Takes the answer for one picture and asks for the next one; after the last one says what came of it."""
@@ -3265,6 +3265,11 @@ def lacks_memory(error):
             or getattr(error, "errno", 0) == errno.ENOMEM or "start new thread" in str(error))
 
 
+def how_many(count, thing):
+    """1 visit, 2 visits"""
+    return "%d %s%s" % (count, thing, "" if count == 1 else "s")
+
+
 def clean_name(text):
     """A name as it is kept: printable, single spaces, at most MAX_NAME characters."""
     if not isinstance(text, str):
@@ -3743,7 +3748,7 @@ def merge_visitors(book, number, into, force=False):
         raise DoorcamError("visitors %d and %d have different names (%s, %s): --force merges them all the same"
                            % (gone.number, stays.number, gone.name, stays.name))
     book.merge(gone.number, stays.number)
-    return "visitor %d is now part of visitor %d, %d visits" % (gone.number, stays.number, stays.seen_count)
+    return "visitor %d is now part of visitor %d, %s" % (gone.number, stays.number, how_many(stays.seen_count, "visit"))
 
 
 def forget_visitor(book, number):
@@ -4424,11 +4429,17 @@ class VisitCommand:
     WAITING = 8                 # visits that wait for their command: more than that is no news any more
     SECONDS = 60.0              # after which a command is ended, with all that it has started in its process group
     AT_THE_END = 5.0            # s that the end of the program waits for commands
+    PHOTO = "doorcam-visit-"    # what the names of photos begin with
 
     def __init__(self, command):
         self.command = command
         self._waiting, self._running = collections.deque(), []  # (variables, frame); (process, photo, until when)
         self._failed = self._dropped = self._no_photo = False
+        with contextlib.suppress(OSError):  # photos left by a doorcam that was killed; nobody looks at them any more
+            for path in glob.glob(os.path.join(glob.escape(tempfile.gettempdir()), self.PHOTO + "????????.jpg")):
+                about = os.lstat(path)
+                if about.st_uid == os.getuid() and time.time() - about.st_mtime > 2 * self.SECONDS:
+                    remove(path)
 
     def start(self, event, name, frame):
         """Has the command run for a visit of somebody of that name; frame: what the photo is to show, or None."""
@@ -4482,7 +4493,7 @@ class VisitCommand:
         """The path of a new JPEG, "" if it can't be written: the command is the message, the photo comes with it."""
         path = ""
         try:
-            file, path = tempfile.mkstemp(".jpg", "doorcam-")  # 0600
+            file, path = tempfile.mkstemp(".jpg", self.PHOTO)  # 0600
             with open(file, "wb") as photo:
                 photo.write(to_jpeg(frame) or b"")
         except (OSError, cv2.error) as error:
@@ -4658,7 +4669,8 @@ class Notify:
         What cannot be sent is sent with the next call."""
         now = time.monotonic()
         alive, news = works and now >= self._due, status != self._status and now >= self._status_due
-        lines = ["READY=1"] * (alive and self._due < 0) + ["WATCHDOG=1"] * alive + ["STATUS=" + printable(status)] * news
+        lines = (["READY=1"] * (alive and self._due < 0) + ["WATCHDOG=1"] * alive
+                 + ["STATUS=" + printable(status)] * news)
         if self._address and lines:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
                 end.sendto("\n".join(lines).encode("utf-8", "replace"), socket.MSG_DONTWAIT, self._address)
@@ -5231,8 +5243,9 @@ def report_page(visitors, visits, now):
     shown = sorted((visitor for visitor in visitors if not visitor.ignored), key=lambda one: -one.last_seen)
     links = [("visitors", "Visitors"), ("visits", "The last visits"), ("week", "The last seven days")]
     links = links if visits is not None else links[:1]
-    parts = [REPORT_START, "<header><h1>Visitors at the door</h1><p>%d visitors, %d visits, as of %s</p><nav>%s</nav>"
-             "</header>\n<main>\n" % (len(shown), sum(visitor.seen_count for visitor in shown), page_time(now),
+    visits_of = sum(visitor.seen_count for visitor in shown)
+    parts = [REPORT_START, "<header><h1>Visitors at the door</h1><p>%s, %s, as of %s</p><nav>%s</nav>"
+             "</header>\n<main>\n" % (how_many(len(shown), "visitor"), how_many(visits_of, "visit"), page_time(now),
                                       "".join('<a href="#%s">%s</a>' % link for link in links)),
              '<h2 id="visitors">Visitors</h2>\n', "" if shown else "<p>Nobody yet.</p>\n", '<ul class="cards">\n']
     parts += [page_card(visitor) for visitor in shown] + ["</ul>\n"]
@@ -5291,7 +5304,9 @@ def number_option(kind, low, high, unit):
         except ValueError:
             value = math.nan
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError("%s is no %s from %g to %g" % (printable(text[:40]), unit, low, high))
+            low_text, high_text = ("%d" % end if end == int(end) else "%g" % end for end in (low, high))
+            raise argparse.ArgumentTypeError("%s is no %s from %s to %s" % (printable(text[:40]), unit, low_text,
+                                                                            high_text))
         return value
     return parse
 
@@ -5310,6 +5325,18 @@ def text_option(text):
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that says what is wrong in one line, without the usage."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        self._given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
+    def _check_value(self, action, value):
+        """A word that is no command may belong to a mistyped option before it: that one is named then."""
+        wrong = action.dest == "command" and value not in action.choices
+        for number, name in enumerate(one.split("=")[0] for one in self._given if wrong):
+            if name[:1] == "-" and name not in self._option_string_actions and value in self._given[number + 1:]:
+                self.error("there is no option " + name)
+        super()._check_value(action, value)
 
     def error(self, message):
         self.exit(2, "%s: error: %s\n" % (self.prog, printable(without_passwords(message))))

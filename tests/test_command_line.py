@@ -707,3 +707,31 @@ def test_opencv_s_want_of_memory_is_known(tmp_path):
                "try: doorcam.cv2.resize(numpy.zeros((100, 100), numpy.uint8), (60000, 60000))\n"
                "except doorcam.cv2.error as error: print(doorcam.why(error))" % os.path.dirname(doorcam.__file__))
     assert run_doorcam(folder=tmp_path, program=("-c", program)) == (0, "too little memory\n", "")
+
+
+@pytest.mark.parametrize("arguments, option", [
+    (["--sorce", "demo"], "--sorce"), (["--headles", "x"], "--headles"), (["-x", "3"], "-x"), (["--sorce"], "--sorce"),
+    (["--faces", "f", "--lgo", "a.csv", "list"], "--lgo"), (["--log", "demo", "--sorce", "demo"], "--sorce"),
+    (["--sorce=rtsp://u:secret@h/", "a"], "--sorce"), (["list", "--jsn"], "--jsn")])
+def test_a_mistyped_option_is_named(capsys, arguments, option):
+    with pytest.raises(SystemExit) as end:
+        doorcam.main(arguments)
+    line = one_line(capsys.readouterr().err, option)
+    assert end.value.code == 2 and "COMMAND" not in line and "secret" not in line
+
+
+def test_a_mistyped_command_is_named(capsys):
+    for arguments in (["lst", "--json"], ["--source", "demo", "lst"], ["--log", "-x y", "lst"][2:]):
+        with pytest.raises(SystemExit):
+            doorcam.main(arguments)
+        one_line(capsys.readouterr().err, "invalid choice: 'lst'")
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["forget", "0"], "0 is no number of a visitor from 1 to 2147483647"),
+    (["--visit-gap", "0"], "0 is no number of seconds from 0.1 to 10000000"),
+    (["--scale", "9"], "9 is no factor from 0.01 to 4")])
+def test_the_bounds_of_a_number_are_said_in_full(capsys, arguments, said):
+    with pytest.raises(SystemExit):
+        doorcam.main(arguments)
+    assert one_line(capsys.readouterr().err).endswith(said)

@@ -806,3 +806,27 @@ def test_forgetting_happens_once_an_hour(folder):
 def test_wrong_values_are_refused(tmp_path, option, value):
     status, out, err = run(tmp_path, option, value)
     assert status == 2 and option in err and "Traceback" not in err
+
+
+def test_photos_that_a_killed_doorcam_left_are_removed_at_the_next_start(tmp_path, on_visit, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    command = on_visit("sleep 100")
+    command.start(*event(), frame=np.zeros((48, 64, 3), np.uint8))
+    left = [name for name in os.listdir(str(tmp_path)) if name.endswith(".jpg")]
+    assert len(left) == 1
+    others = ["doorcam-visitor1.jpg", "doorcam-visit-us.jpg", "visit.jpg"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"")
+    on_visit("true")
+    assert set(left) < set(os.listdir(str(tmp_path)))  # its command may still run
+    for name in left + others:
+        os.utime(str(tmp_path / name), (time.time() - 1000,) * 2)
+    on_visit("true")
+    assert sorted(os.listdir(str(tmp_path))) == sorted(others)
+
+
+def test_without_a_folder_for_temporary_files_a_command_is_run_all_the_same(monkeypatch):
+    def nowhere():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    doorcam.VisitCommand("true").close()

@@ -9,6 +9,7 @@ import sys
 import cv2
 import pytest
 
+import doorcam
 from processes import PROGRAM, ROOT, environment, tool
 
 SET_UP, TESTS = "dlib", "Tests"  # the headings over the two commands that install packages of the system
@@ -206,3 +207,6 @@ def test_the_service_file(tmp_path):
     assert verify(unit) == (0, [])
     assert verify(unit.replace("ExecStart=/bin/sh", "ExecStart=/no/such/program")) != (0, [])
     assert verify(unit.replace("KillMode=mixed", "KillMode=often"))[1]
+    assert verify(unit.replace("Type=notify", "Type=notified"))[1]
+    assert {"Type=notify", "NotifyAccess=main", "WatchdogSec=180", "Restart=on-failure"} < set(unit.splitlines())
+    assert 180 > doorcam.CHILD_START + doorcam.CHILD_HUNG + max(doorcam.CHILD_PAUSES)  # a restart may take so long

@@ -345,3 +345,12 @@ def test_it_prints_on_white_paper_with_everything(page_file, proxy):
     assert data.startswith(b"%PDF") and data.count(b"/Subtype /Image") >= 2
     assert 2 <= len(re.findall(rb"/Type /Page\b", data)) <= 6
     assert os.path.getsize(str(path)) > 20000
+
+
+def test_one_visitor_and_one_visit_are_no_more_than_one():
+    visitors = [doorcam.Visitor(number, [np.float32(person(number))], START, "dlib") for number in (1, 2)]
+    for visitor in visitors:
+        visitor.seen_count = 1
+    assert "<p>0 visitors, 0 visits, as of" in doorcam.report_page([], None, START)
+    assert "<p>1 visitor, 1 visit, as of" in doorcam.report_page(visitors[:1], None, START)
+    assert "<p>2 visitors, 2 visits, as of" in doorcam.report_page(visitors, None, START)
