@@ -85,6 +85,11 @@ for _name, _value in (
         ("GST_DEBUG", "0"),
         ("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")):  # UDP loses parts of the picture
     os.environ.setdefault(_name, _value)
+for _name, _value in (  # whatever the desktop says: the window counts in the pixels of the screen, which X tells
+        ("QT_QPA_PLATFORM", "xcb"),  # OpenCV's Qt has no other, and would end this process
+        ("QT_ENABLE_HIGHDPI_SCALING", "0"), ("QT_SCALE_FACTOR", "1"), ("QT_SCREEN_SCALE_FACTORS", ""),
+        ("QT_DEVICE_PIXEL_RATIO", "1"), ("GDK_BACKEND", "x11"), ("GDK_SCALE", "1")):
+    os.environ[_name] = _value
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C before doorcam has begun ends it without a traceback
@@ -3684,15 +3689,17 @@ class Screen:
         """(width, height) in pixels; None if unknown."""
         if not self._display:
             return None
-        return self._x11.XDisplayWidth(self._display, 0), self._x11.XDisplayHeight(self._display, 0)
+        number = self._x11.XDefaultScreen(self._display)  # :0.1 is the second one of a display
+        return self._x11.XDisplayWidth(self._display, number), self._x11.XDisplayHeight(self._display, number)
 
     def has_manager(self):
         """Whether a window manager runs, which fills the screen with a window by itself and by nothing else: to move or
-        resize the window undoes it. (ICCCM 4.3: it owns the selection WM_S0.)"""
+        resize the window undoes it. (ICCCM 4.3: it owns the selection WM_Sn of screen n.)"""
         if not self._display:
             return True
         self._x11.XGetSelectionOwner.restype = self._x11.XInternAtom.restype = ctypes.c_ulong
-        name = ctypes.c_ulong(self._x11.XInternAtom(self._display, b"WM_S0", 0))
+        name = ctypes.c_ulong(self._x11.XInternAtom(
+            self._display, b"WM_S%d" % self._x11.XDefaultScreen(self._display), 0))
         return self._x11.XGetSelectionOwner(self._display, name) != 0
 
     def map_again(self, title):
