@@ -116,7 +116,7 @@ CAMERA_LOST = 3.0             # s without a frame after which the picture counts
 
 VISIT_GAP = 300.0             # s not seen after which somebody who is seen again makes a new visit
 STRIP_SECONDS = 10.0          # s after the last sight in which somebody is shown in the strip
-NEW_SECONDS = 5.0             # s in which the label of a newcomer says so
+NEW_SECONDS = 5.0             # s for which the label of a newcomer says so
 MAX_ENCODINGS = 8             # kept of a visitor, one a visit: other light, glasses, night
 SAVE_PERIOD = 10.0            # s between two saves of what changed
 SAVE_PERIOD_PER_MB = 6.0      # s more for each megabyte of the file: a big one is not written all day to an SD card
@@ -1882,7 +1882,7 @@ class Visitor:
     """One person in the book. Times are seconds since the epoch."""
     __slots__ = ("number", "name", "first_seen", "first_seen_this_interaction", "last_seen", "seen_count",
                  "seen_frames", "encodings", "jpeg", "quality", "seconds_before", "longest", "apart", "ignored",
-                 "engine", "others", "extra")
+                 "engine", "others", "extra", "shown_new")
     OF_VISITS = ("first_seen", "first_seen_this_interaction", "last_seen", "seen_count", "seen_frames",
                  "seconds_before", "longest", "jpeg", "quality", "apart")  # what a sight of the visitor may change
 
@@ -1898,6 +1898,7 @@ class Visitor:
         self.name, self.ignored = "", False
         self.apart = set()                              # numbers of visitors seen in one frame with this one
         self.extra = {}                                 # what other programs keep in the record
+        self.shown_new = -math.inf                      # since when the label says so; infinite: it has not yet
 
     def center(self):
         """The mean of the encodings; shorter than 1 where they differ, which says how much they do."""
@@ -1923,6 +1924,7 @@ class Visitor:
             self.first_seen += seconds
         self.first_seen_this_interaction += seconds
         self.last_seen += seconds
+        self.shown_new += seconds
 
     def all_encodings(self):
         """{engine: encodings}, of every engine that has encoded this visitor."""
@@ -2253,6 +2255,7 @@ class Visits:
     def enrol(self, visitor, moment, now, sightings):
         """A newcomer, in the picture since `moment`, is at the door at `now`; the Event."""
         visitor.seen_frames, visitor.last_seen = visitor.seen_frames + sightings, now
+        visitor.shown_new = math.inf
         self._note(visitor)
         return Event("new", moment, visitor.number, visitor.seen_count)
 
@@ -2641,6 +2644,8 @@ class Door:
         tracks = [track for track in self.tracks
                   if now - track.seen < BOX_LOST or (track.sure_place and not track.missed)]
         visitors = [self.greeter.book[track.visitor] for track in tracks]
+        for visitor in filter(None, visitors):
+            visitor.shown_new = min(visitor.shown_new, now)  # however long recognition has taken, or a clock is set
         return [Mark(whole_box(track.box), *label_of(visitor, now), visitor=track.visitor)
                 for track, visitor in zip(tracks, visitors) if not (visitor and visitor.ignored)]
 
@@ -2650,7 +2655,7 @@ def label_of(visitor, now):
     if visitor is None:
         return "Looking...", GREY
     seconds = visitor.at_door(now)
-    if visitor.seen_count == 1 and seconds < NEW_SECONDS and not visitor.name:
+    if visitor.seen_count == 1 and now - visitor.shown_new < NEW_SECONDS and not visitor.name:
         return "New visitor!", GREEN
     at_door = "At door " + duration(seconds)
     return ("%s, %s" % (visitor.name, at_door[0].lower() + at_door[1:]) if visitor.name else at_door), RED
@@ -4161,6 +4166,7 @@ class Stats:
 # ----------------------------------------------------------------------------------------------------- privacy
 
 MASK_BLACK = 16               # of 255: what is darker in the picture of --mask is not to be seen
+MASK_BYTES = 1 << 26          # of its file that are read
 FORGET_PERIOD = 3600.0        # s between two removals of visitors for --forget-after
 
 
@@ -4169,9 +4175,11 @@ class Mask:
 
     def __init__(self, path):
         try:
-            picture = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+            with open(path, "rb") as file:  # by Python: OpenCV ends the process at a name that is not UTF-8
+                data = file.read(MASK_BYTES)
+            picture = turned(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), orientation(data))
             grey = cv2.cvtColor(to_bgr(picture), cv2.COLOR_BGR2GRAY)
-        except (AttributeError, ValueError, cv2.error):
+        except (AttributeError, OSError, ValueError, cv2.error):
             raise DoorcamError("%s is no picture that can be read: --mask takes a PNG or JPEG, black where nothing is "
                                "to be seen" % path)
         if picture.ndim == 3 and picture.shape[2] == 4:
@@ -4186,6 +4194,27 @@ class Mask:
         if self._fitted is None or self._fitted.shape != frame.shape[:2]:
             self._fitted = cv2.resize(self._kept, (frame.shape[1], frame.shape[0]), interpolation=cv2.INTER_NEAREST)
         return cv2.bitwise_and(frame, frame, mask=self._fitted)
+
+
+def orientation(data):
+    """How a camera was held, from a picture's bytes: 1 to 8 as EXIF counts, 1 where it says nothing."""
+    exif = re.search(b"(?:Exif\0\0|eXIf|EXIF....)(?=II\\*\0|MM\0\\*)", data, re.DOTALL)  # of JPEG, of PNG, of WebP
+    if exif:
+        def number(place, size):
+            return int.from_bytes(tags[place:place + size], "little" if tags.startswith(b"II") else "big")
+        tags = data[exif.end():]
+        first = number(4, 4) + 2
+        for place in range(first, first + 12 * number(first - 2, 2), 12):
+            if number(place, 2) == 0x112:
+                return number(place + 8, 2)
+    return 1
+
+
+def turned(picture, orientation):
+    """A picture as every viewer shows it."""
+    picture = picture.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else picture
+    picture = picture[:, ::-1] if orientation in (2, 3, 6, 7) else picture
+    return np.ascontiguousarray(picture[::-1] if orientation in (3, 4, 7, 8) else picture)
 
 
 def forget_unnamed(book, there, days, now):
