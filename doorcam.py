@@ -3489,10 +3489,12 @@ def text_size(size):
 
 
 def put_text(frame, text, left, bottom, size, color=WHITE, width=None):
-    """Draws a line of text, not wider than `width` pixels; `size` 1 is about 22 pixels high."""
+    """Draws a line of text, `size` 1 is about 22 pixels high; one wider than `width` pixels is drawn smaller, down to
+    two thirds, and its end cut off if that is not enough."""
     pixels = text_size(size)
     ink = text_bitmap(text, pixels)
     if width and ink.shape[1] > width:
+        pixels = max(text_size(size / 1.5), int(pixels * width / ink.shape[1]))
         ink = text_bitmap(text, pixels, max(1, int(width)))
     left, top = int(left), int(bottom) - baseline(pixels)
     ink = ink[max(0, -top):, max(0, -left):]
@@ -3520,10 +3522,13 @@ def draw_faces(frame, marks):
 def strip_places(frame, count):
     """[(left, top)] of the cards of `count` visitors, their size, and how many visitors have none.
 
-    As many as the frame is wide, in at most two rows that take at most half of its height.
+    As many as the frame is wide, in at most two rows that take at most half of its height; large ones in one row if
+    that holds all.
     """
     height, width = frame.shape[:2]
-    size = min(int(PICTURE_SIZE * unit_of(frame)), width, max(1, (height // 2 - head_height(frame)) // 2))
+    room = max(1, height // 2 - head_height(frame))
+    size = min(int(PICTURE_SIZE * unit_of(frame)), width, room)
+    size = size if count * size <= width else min(size, max(1, room // 2))
     if size < 24:
         return [], size, count
     columns = width // size
@@ -3753,20 +3758,21 @@ class Window:
     def __init__(self, fullscreen=False):
         self.screen = Screen()
         try:
-            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | getattr(cv2, "WINDOW_GUI_NORMAL", 16))
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | getattr(cv2, "WINDOW_GUI_NORMAL", 16))
         except cv2.error:
             raise DoorcamError("this OpenCV has no windows (opencv-python-headless?): %s uninstall "
                                "opencv-python-headless, %s install --force-reinstall opencv-python; or --headless"
                                % (PIP, PIP))
         self._sized, self._visible, self.fullscreen = 0.0, False, False  # sized: for frames so much wider than high
         self._shown, self._clicks = 0, []       # frames since then; (x, y)
+        self._border = 0, 0                     # pixels left and right, above and below of the picture
         cv2.setMouseCallback(TITLE, self._mouse)
         if fullscreen:
             self.toggle_fullscreen()
 
     def _mouse(self, event, x, y, flags, data):
         if event == cv2.EVENT_LBUTTONDOWN:
-            self._clicks.append((x, y))
+            self._clicks.append((x - self._border[0], y - self._border[1]))
 
     def toggle_fullscreen(self):
         """Fills the screen, or no longer. Where no window manager does it, the window is made as large as that."""
@@ -3782,10 +3788,9 @@ class Window:
         share = 1.0 if self.fullscreen else WINDOW_SHARE
         largest = min(share * screen[0] / frame.shape[1], share * screen[1] / frame.shape[0])
         if self._sized_for(frame) and not self.fullscreen:
-            with contextlib.suppress(cv2.error, AttributeError):
-                width, height = cv2.getWindowImageRect(TITLE)[2:]
-                if width >= SMALL_WIDTH and height > 0:
-                    largest = min(width / float(frame.shape[1]), height / float(frame.shape[0]))
+            room = self._room()
+            if room:
+                largest = min(room[0] / float(frame.shape[1]), room[1] / float(frame.shape[0]))
         return 1.0 if largest > 0.9 else largest
 
     def _sized_for(self, frame):
@@ -3809,8 +3814,24 @@ class Window:
         self._shown += 1
         if self._shown == SHOWN_BEFORE and not self.screen.has_manager():
             self.screen.map_again(TITLE)
-        cv2.imshow(TITLE, frame)
+        cv2.imshow(TITLE, self._with_border(frame))
         return self.poll()
+
+    def _with_border(self, frame):
+        """The frame with black beside it where the window has another shape: OpenCV itself would leave that grey."""
+        high, wide = frame.shape[:2]
+        width, height = self._room() or (wide, high)
+        across, down = (max(0, high * width // height - wide) // 2, max(0, wide * height // width - high) // 2)
+        self._border = (across, down) if max(across, down) > 2 else (0, 0)  # less is rounding
+        across, down = self._border
+        return cv2.copyMakeBorder(frame, down, down, across, across, cv2.BORDER_CONSTANT) if across or down else frame
+
+    @staticmethod
+    def _room():
+        """(width, height) of the picture's place in the window; None if that is not known."""
+        with contextlib.suppress(cv2.error, AttributeError):
+            width, height = cv2.getWindowImageRect(TITLE)[2:]
+            return (width, height) if width >= SMALL_WIDTH and height > 0 else None
 
     def poll(self):
         """Lets the window live on without a new frame; returns what the user did."""

@@ -228,6 +228,7 @@ def test_full_screen_and_back(tmp_path):
         screen.wait_for_text("New visitor!", 0.8, unit)
         left, top = screen.wait_for_text("Visitors at door", 0.65, unit)
         assert left < 20 and 15 <= top < 30
+        assert not screen.picture()[:14].any()  # black above, not the grey of Qt's windows
         screen.click(40, 80)
         screen.wait_for_text("Visitor 1", 0.8, unit)
         screen.click(40, 80)
@@ -294,6 +295,23 @@ def test_commands_get_the_settings_of_the_desktop_and_not_the_windows():
               "doorcam.STARTED_WITH.get(b'QT_SCALE_FACTOR'))" % os.path.dirname(os.path.abspath(doorcam.__file__))
     out = subprocess.check_output([sys.executable, "-c", program], env=environment(QT_QPA_PLATFORM="wayland"))
     assert out == b"b'wayland' None\n"
+
+
+@pytest.mark.parametrize("width, height", [(1280, 480), (500, 800)])
+def test_a_window_of_another_shape_is_black_beside_the_picture(tmp_path, width, height):
+    """As tiling managers make it: the picture keeps its shape, and a click hits what is under the pointer."""
+    with desktop(tmp_path, size=(1600, 900)) as screen:
+        screen.wait_for_window((1280, 720))
+        screen.call("xdotool", "search", "--name", "^doorcam$", "windowsize", str(width), str(height))
+        shown, high = min(width, height * 16 // 9), min(height, width * 9 // 16)
+        left, top = (width - shown) // 2, (height - high) // 2
+        unit = doorcam.unit_of(np.zeros((high, shown, 3)))
+        x, y = screen.wait_for_text("Visitors at door", 0.65, unit)
+        assert left <= x < left + 20 and top <= y < top + 20
+        border = screen.picture()[:height, :left - 2] if left else screen.picture()[:top - 2, :width]
+        assert border.size and not border.any()
+        screen.click(left + 40, top + 70)
+        screen.wait_for_text("Visitor 1", 0.8, unit)
 
 
 @pytest.mark.parametrize("options, size", [((), (720, 405)), (("--fullscreen",), (800, 480))])
