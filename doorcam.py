@@ -3821,10 +3821,11 @@ class Window:
         """The frame with black beside it where the window has another shape: OpenCV itself would leave that grey."""
         high, wide = frame.shape[:2]
         width, height = self._room() or (wide, high)
-        across, down = (max(0, high * width // height - wide) // 2, max(0, wide * height // width - high) // 2)
-        self._border = (across, down) if max(across, down) > 2 else (0, 0)  # less is rounding
-        across, down = self._border
-        return cv2.copyMakeBorder(frame, down, down, across, across, cv2.BORDER_CONSTANT) if across or down else frame
+        across, down = max(0, high * width // height - wide), max(0, wide * height // width - high)
+        if max(across, down) < 4:  # that is rounding
+            across = down = 0
+        left, top = self._border = across // 2, down // 2
+        return cv2.copyMakeBorder(frame, top, down - top, left, across - left, cv2.BORDER_CONSTANT)
 
     @staticmethod
     def _room():
