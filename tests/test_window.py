@@ -203,6 +203,10 @@ def test_a_panel_goes_by_itself(door):
     door.press("h")
     door.wait_for_text("full screen and back", 0.8)
     door.wait_until_text_has_gone("full screen and back", 0.8, seconds=doorcam.PANEL_SECONDS + 15)
+    door.press("h")
+    door.wait_for_text("full screen and back", 0.8)
+    door.press("h")
+    door.wait_until_text_has_gone("full screen and back", 0.8, seconds=doorcam.PANEL_SECONDS / 2)
 
 
 # ----------------------------------------------------------------------------------------------- the full screen
