@@ -91,6 +91,11 @@ for _name, _value in (
         ("GST_DEBUG", "0"),
         ("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;prefer_tcp")):  # UDP loses parts of the picture
     os.environ.setdefault(_name, _value)
+for _name, _value in (  # whatever the desktop says: the window counts in the pixels of the screen, which X tells
+        ("QT_QPA_PLATFORM", "xcb"),  # OpenCV's Qt has no other, and would end this process
+        ("QT_ENABLE_HIGHDPI_SCALING", "0"), ("QT_SCALE_FACTOR", "1"), ("QT_SCREEN_SCALE_FACTORS", ""),
+        ("QT_DEVICE_PIXEL_RATIO", "1"), ("GDK_BACKEND", "x11"), ("GDK_SCALE", "1")):
+    os.environ[_name] = _value
 
 if __name__ == "__main__":
     for _number, _name in enumerate(("stdin", "stdout", "stderr")):
@@ -124,7 +129,7 @@ CAMERA_LOST = 3.0             # s without a frame after which the picture counts
 
 VISIT_GAP = 300.0             # s not seen after which somebody who is seen again makes a new visit
 STRIP_SECONDS = 10.0          # s after the last sight in which somebody is shown in the strip
-NEW_SECONDS = 5.0             # s in which the label of a newcomer says so
+NEW_SECONDS = 5.0             # s for which the label of a newcomer says so
 MAX_ENCODINGS = 8             # kept of a visitor, one a visit: other light, glasses, night
 SAVE_PERIOD = 10.0            # s between two saves of what changed: what a power cut may cost
 SAVE_RETRY = 30.0             # s after a save that failed
@@ -2069,7 +2074,7 @@ class Visitor:
     """One person in the book. Times are seconds since the epoch."""
     __slots__ = ("number", "name", "first_seen", "first_seen_this_interaction", "last_seen", "seen_count",
                  "seen_frames", "encodings", "jpeg", "quality", "seconds_before", "longest", "apart", "ignored",
-                 "engine", "others", "extra")
+                 "engine", "others", "extra", "shown_new")
     OF_VISITS = ("first_seen", "first_seen_this_interaction", "last_seen", "seen_count", "seen_frames",
                  "seconds_before", "longest", "jpeg", "quality", "apart")  # what a sight of the visitor may change
 
@@ -2085,6 +2090,7 @@ class Visitor:
         self.name, self.ignored = "", False
         self.apart = set()                              # numbers of visitors seen in one frame with this one
         self.extra = {}                                 # what other programs keep in the record
+        self.shown_new = -math.inf                      # since when the label says so; infinite: it has not yet
 
     def center(self):
         """The mean of the encodings; shorter than 1 where they differ, which says how much they do."""
@@ -2110,6 +2116,7 @@ class Visitor:
             self.first_seen += seconds
         self.first_seen_this_interaction += seconds
         self.last_seen += seconds
+        self.shown_new += seconds
 
     def all_encodings(self):
         """{engine: encodings}, of every engine that has encoded this visitor."""
@@ -2467,6 +2474,7 @@ class Visits:
     def enrol(self, visitor, moment, now, sightings):
         """A newcomer, in the picture since `moment`, is at the door at `now`; the Event."""
         visitor.seen_frames, visitor.last_seen = visitor.seen_frames + sightings, now
+        visitor.shown_new = math.inf
         self._note(visitor)
         return Event("new", moment, visitor.number, visitor.seen_count)
 
@@ -2856,6 +2864,8 @@ class Door:
         tracks = [track for track in self.tracks
                   if now - track.seen < BOX_LOST or (track.sure_place and not track.missed)]
         visitors = [self.greeter.book[track.visitor] for track in tracks]
+        for visitor in filter(None, visitors):
+            visitor.shown_new = min(visitor.shown_new, now)  # however long recognition has taken, or a clock is set
         return [Mark(whole_box(track.box), *label_of(visitor, now), visitor=track.visitor)
                 for track, visitor in zip(tracks, visitors) if not (visitor and visitor.ignored)]
 
@@ -2865,7 +2875,7 @@ def label_of(visitor, now):
     if visitor is None:
         return "Looking...", GREY
     seconds = visitor.at_door(now)
-    if visitor.seen_count == 1 and seconds < NEW_SECONDS and not visitor.name:
+    if visitor.seen_count == 1 and now - visitor.shown_new < NEW_SECONDS and not visitor.name:
         return "New visitor!", GREEN
     at_door = "At door " + duration(seconds)
     return ("%s, %s" % (visitor.name, at_door[0].lower() + at_door[1:]) if visitor.name else at_door), RED
@@ -3860,10 +3870,12 @@ def text_size(size):
 
 
 def put_text(frame, text, left, bottom, size, color=WHITE, width=None):
-    """Draws a line of text, not wider than `width` pixels; `size` 1 is about 22 pixels high."""
+    """Draws a line of text, `size` 1 is about 22 pixels high; one wider than `width` pixels is drawn smaller, down to
+    two thirds, and its end cut off if that is not enough."""
     pixels = text_size(size)
     ink = text_bitmap(text, pixels)
     if width and ink.shape[1] > width:
+        pixels = max(text_size(size / 1.5), int(pixels * width / ink.shape[1]))
         ink = text_bitmap(text, pixels, max(1, int(width)))
     left, top = int(left), int(bottom) - baseline(pixels)
     ink = ink[max(0, -top):, max(0, -left):]
@@ -3891,10 +3903,13 @@ def draw_faces(frame, marks):
 def strip_places(frame, count):
     """[(left, top)] of the cards of `count` visitors, their size, and how many visitors have none.
 
-    As many as the frame is wide, in at most two rows that take at most half of its height.
+    As many as the frame is wide, in at most two rows that take at most half of its height; large ones in one row if
+    that holds all.
     """
     height, width = frame.shape[:2]
-    size = min(int(PICTURE_SIZE * unit_of(frame)), width, max(1, (height // 2 - head_height(frame)) // 2))
+    room = max(1, height // 2 - head_height(frame))
+    size = min(int(PICTURE_SIZE * unit_of(frame)), width, room)
+    size = size if count * size <= width else min(size, max(1, room // 2))
     if size < 24:
         return [], size, count
     columns = width // size
@@ -4065,15 +4080,17 @@ class Screen:
         """(width, height) in pixels; None if unknown."""
         if not self._display:
             return None
-        return self._x11.XDisplayWidth(self._display, 0), self._x11.XDisplayHeight(self._display, 0)
+        number = self._x11.XDefaultScreen(self._display)  # :0.1 is the second one of a display
+        return self._x11.XDisplayWidth(self._display, number), self._x11.XDisplayHeight(self._display, number)
 
     def has_manager(self):
         """Whether a window manager runs, which fills the screen with a window by itself and by nothing else: to move or
-        resize the window undoes it. (ICCCM 4.3: it owns the selection WM_S0.)"""
+        resize the window undoes it. (ICCCM 4.3: it owns the selection WM_Sn of screen n.)"""
         if not self._display:
             return True
         self._x11.XGetSelectionOwner.restype = self._x11.XInternAtom.restype = ctypes.c_ulong
-        name = ctypes.c_ulong(self._x11.XInternAtom(self._display, b"WM_S0", 0))
+        name = ctypes.c_ulong(self._x11.XInternAtom(
+            self._display, b"WM_S%d" % self._x11.XDefaultScreen(self._display), 0))
         return self._x11.XGetSelectionOwner(self._display, name) != 0
 
     def map_again(self, title):
@@ -4122,20 +4139,21 @@ class Window:
     def __init__(self, fullscreen=False):
         self.screen = Screen()
         try:
-            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | getattr(cv2, "WINDOW_GUI_NORMAL", 16))
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | getattr(cv2, "WINDOW_GUI_NORMAL", 16))
         except cv2.error:
             raise DoorcamError("this OpenCV has no windows (opencv-python-headless?): %s uninstall "
                                "opencv-python-headless, %s install --force-reinstall opencv-python; or --headless"
                                % (PIP, PIP))
         self._sized, self._visible, self.fullscreen = 0.0, False, False  # sized: for frames so much wider than high
         self._shown, self._clicks = 0, []       # frames since then; (x, y)
+        self._border = 0, 0                     # pixels left and right, above and below of the picture
         cv2.setMouseCallback(TITLE, self._mouse)
         if fullscreen:
             self.toggle_fullscreen()
 
     def _mouse(self, event, x, y, flags, data):
         if event == cv2.EVENT_LBUTTONDOWN:
-            self._clicks.append((x, y))
+            self._clicks.append((x - self._border[0], y - self._border[1]))
 
     def toggle_fullscreen(self):
         """Fills the screen, or no longer. Where no window manager does it, the window is made as large as that."""
@@ -4151,10 +4169,9 @@ class Window:
         share = 1.0 if self.fullscreen else WINDOW_SHARE
         largest = min(share * screen[0] / frame.shape[1], share * screen[1] / frame.shape[0])
         if self._sized_for(frame) and not self.fullscreen:
-            with contextlib.suppress(cv2.error, AttributeError):
-                width, height = cv2.getWindowImageRect(TITLE)[2:]
-                if width >= SMALL_WIDTH and height > 0:
-                    largest = min(width / float(frame.shape[1]), height / float(frame.shape[0]))
+            room = self._room()
+            if room:
+                largest = min(room[0] / float(frame.shape[1]), room[1] / float(frame.shape[0]))
         return 1.0 if largest > 0.9 else largest
 
     def _sized_for(self, frame):
@@ -4178,8 +4195,25 @@ class Window:
         self._shown += 1
         if self._shown == SHOWN_BEFORE and not self.screen.has_manager():
             self.screen.map_again(TITLE)
-        cv2.imshow(TITLE, frame)
+        cv2.imshow(TITLE, self._with_border(frame))
         return self.poll()
+
+    def _with_border(self, frame):
+        """The frame with black beside it where the window has another shape: OpenCV itself would leave that grey."""
+        high, wide = frame.shape[:2]
+        width, height = self._room() or (wide, high)
+        across, down = max(0, high * width // height - wide), max(0, wide * height // width - high)
+        if max(across, down) < 4:  # that is rounding
+            across = down = 0
+        left, top = self._border = across // 2, down // 2
+        return cv2.copyMakeBorder(frame, top, down - top, left, across - left, cv2.BORDER_CONSTANT)
+
+    @staticmethod
+    def _room():
+        """(width, height) of the picture's place in the window; None if that is not known."""
+        with contextlib.suppress(cv2.error, AttributeError):
+            width, height = cv2.getWindowImageRect(TITLE)[2:]
+            return (width, height) if width >= SMALL_WIDTH and height > 0 else None
 
     def poll(self):
         """Lets the window live on without a new frame; returns what the user did."""
@@ -4599,6 +4633,7 @@ class Stats:
 # ----------------------------------------------------------------------------------------------------- privacy
 
 MASK_BLACK = 16               # of 255: what is darker in the picture of --mask is not to be seen
+MASK_BYTES = 1 << 26          # of its file that are read
 FORGET_PERIOD = 3600.0        # s between two removals of visitors for --forget-after
 
 
@@ -4607,9 +4642,11 @@ class Mask:
 
     def __init__(self, path):
         try:
-            picture = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+            with open(path, "rb") as file:  # by Python: OpenCV ends the process at a name that is not UTF-8
+                data = file.read(MASK_BYTES)
+            picture = turned(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), orientation(data))
             grey = cv2.cvtColor(to_bgr(picture), cv2.COLOR_BGR2GRAY)
-        except (AttributeError, ValueError, cv2.error):
+        except (AttributeError, OSError, ValueError, cv2.error):
             raise DoorcamError("%s is no picture that can be read: --mask takes a PNG or JPEG, black where nothing is "
                                "to be seen" % path)
         if picture.ndim == 3 and picture.shape[2] == 4:
@@ -4624,6 +4661,27 @@ class Mask:
         if self._fitted is None or self._fitted.shape != frame.shape[:2]:
             self._fitted = cv2.resize(self._kept, (frame.shape[1], frame.shape[0]), interpolation=cv2.INTER_NEAREST)
         return cv2.bitwise_and(frame, frame, mask=self._fitted)
+
+
+def orientation(data):
+    """How a camera was held, from a picture's bytes: 1 to 8 as EXIF counts, 1 where it says nothing."""
+    exif = re.search(b"(?:Exif\0\0|eXIf|EXIF....)(?=II\\*\0|MM\0\\*)", data, re.DOTALL)  # of JPEG, of PNG, of WebP
+    if exif:
+        def number(place, size):
+            return int.from_bytes(tags[place:place + size], "little" if tags.startswith(b"II") else "big")
+        tags = data[exif.end():]
+        first = number(4, 4) + 2
+        for place in range(first, first + 12 * number(first - 2, 2), 12):
+            if number(place, 2) == 0x112:
+                return number(place + 8, 2)
+    return 1
+
+
+def turned(picture, orientation):
+    """A picture as every viewer shows it."""
+    picture = picture.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else picture
+    picture = picture[:, ::-1] if orientation in (2, 3, 6, 7) else picture
+    return np.ascontiguousarray(picture[::-1] if orientation in (3, 4, 7, 8) else picture)
 
 
 def forget_unnamed(book, there, days, now):

@@ -67,13 +67,15 @@ class Story:
     def events(self):
         return [(event.kind, event.visitor) for event in self.told]
 
-    def look(self, faces, now):
-        """One turn of the main loop at `now` with these faces in the picture."""
+    def look(self, faces, now, drawn=True):
+        """One turn of the main loop at `now` with these faces in the picture, which is drawn or not."""
         self.now = now
         self.door.looked_at = now
         new = self.door.recognize(doorcam.Look(None, 1.0, True, []), list(faces))
         new += self.end(now)
         self.told += new
+        if drawn:
+            self.door.marks(now)
         return new
 
     def end(self, now, all_of_them=False):
@@ -86,7 +88,7 @@ class Story:
         looks = options.get("looks") or int(round(options.get("seconds", 2.0) / STEP))
         new = []
         for _ in range(looks):
-            new += self.look(faces, self.now + STEP)
+            new += self.look(faces, self.now + STEP, options.get("drawn", True))
         return new
 
     def nobody(self, seconds):

@@ -24,6 +24,7 @@ import urllib.parse
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 import doorcam
 from helpers import START, Story, book_of, face, person
@@ -726,6 +727,36 @@ def test_what_is_transparent_is_not_painted(tmp_path):
     picture[:, :32, 3] = 255  # black and opaque on the left, nothing on the right
     masked = doorcam.Mask(write_mask(tmp_path / "mask.png", picture)).apply(np.full((48, 64, 3), 9, np.uint8))
     assert not masked[:, :32].any() and (masked[:, 32:] == 9).all()
+
+
+@pytest.mark.parametrize("big", (False, True))
+@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("ending, mode", (("jpg", "RGB"), ("jpg", "L"), ("png", "RGB"), ("png", "RGBA"),
+                                          ("webp", "RGBA"), ("tiff", "RGB")))
+def test_a_mask_is_turned_as_viewers_turn_it(tmp_path, ending, mode, number, big):
+    """Black are the top left and half of the top right of the picture as a viewer shows it; Pillow says what that is."""
+    picture, path = Image.new("RGBA", (64, 48), (255, 255, 255, 0 if mode == "RGBA" else 255)), tmp_path / "mask"
+    picture.paste((0, 0, 0, 255), (0, 0, 40, 16))
+    exif = Image.Exif()
+    exif.endian = ">" if big else "<"
+    exif[0x10F], exif[0x112] = "a camera", number
+    picture.convert(mode).save(str(path), {"jpg": "JPEG"}.get(ending, ending), exif=exif, quality=95)
+    with Image.open(str(path)) as saved:
+        seen = np.array(ImageOps.exif_transpose(saved).convert("RGBA").split()[3 if mode == "RGBA" else 0])
+    seen = 255 - seen if mode == "RGBA" else seen
+    masked = doorcam.Mask(str(path)).apply(np.full(seen.shape + (3,), 9, np.uint8))
+    assert (masked[:, :, 0] == np.where(seen > 128, 9, 0)).mean() > 0.98
+
+
+@pytest.mark.parametrize("name", (b"t\xfcr.png", "T\u00fcr \u674e.png".encode(), b"\xff\xfe", b"a\nb.png"))
+def test_a_mask_of_any_name_is_read_or_named(folder, clip, name):
+    path = os.path.join(os.fsencode(str(folder)), name)
+    for data, expected in ((cv2.imencode(".png", half_black())[1].tobytes(), 0), (b"no picture", 1)):
+        with open(path, "wb") as file:
+            file.write(data)
+        status, out, err = run(folder, "--headless", "--source", clip, "--mask", os.fsdecode(name))
+        assert status == expected, err
+        assert err == "" if expected == 0 else one_line(err, "no picture that can be read")
 
 
 def test_a_mask_of_the_wrong_kind_is_refused(folder, clip):

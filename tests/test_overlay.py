@@ -116,6 +116,29 @@ def test_the_texts_of_the_strip(texts):
     assert [text for text, _, _, _ in texts] == ["Visitors at door", "First visit", "2 visits", "Maria, 12 visits"]
 
 
+@pytest.mark.parametrize("size", SIZES + [(480, 270), (480, 360), (432, 243), (800, 450)])
+@pytest.mark.parametrize("count", [1, 3, 5, 40])
+def test_the_text_of_a_card_is_not_cut_off(size, count, monkeypatch):
+    """On a small screen the cards are as large as there is room, and their text smaller."""
+    bitmap, cut = doorcam.text_bitmap, []
+
+    def note(text, pixels, width=None):
+        cut.append(text) if width and doorcam.text_length(text, pixels) > width else None
+        return bitmap(text, pixels, width)
+    monkeypatch.setattr(doorcam, "text_bitmap", note)
+    visitors = visitors_of(count)
+    for visitor in visitors[1::2]:
+        visitor.seen_count = 12
+    doorcam.Overlay().draw(frame_of(size), [], visitors)
+    assert cut == []
+
+
+def test_few_cards_on_a_small_screen_are_as_large_as_half_of_it():
+    for count, expected in ((1, 108), (4, 108), (5, 57), (16, 57)):
+        places, side, hidden = doorcam.strip_places(frame_of((480, 270)), count)
+        assert (side, hidden, len(places)) == (expected, 0, count)
+
+
 def test_drawing_again_gives_the_same_picture():
     """The kept pictures are not drawn on."""
     overlay, visitors = doorcam.Overlay(), visitors_of(5)

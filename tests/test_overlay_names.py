@@ -240,6 +240,16 @@ def test_what_a_key_asks_for(key, command):
     assert [request.command for request in asked] == ([command] if command else [])
 
 
+def test_the_key_h_shows_the_keys_and_hides_them_again():
+    book, controls = book_of(person(1)), doorcam.Controls()
+    for now, shown in ((1.0, True), (1.5, False), (2.0, True), (2.0 + doorcam.PANEL_SECONDS, True)):
+        assert controls.requests([ord("h")], book, now) == []
+        assert controls.panel.is_open(now) == shown and controls.panel.visitor is None
+    controls.panel.open(20.0, 1)
+    controls.requests([ord("H")], book, 21.0)  # over a visitor it shows the keys
+    assert controls.panel.is_open(21.0) and controls.panel.visitor is None
+
+
 def test_a_name_typed_in_the_window_is_kept(tmp_path):
     tool("setxkbmap")
     with desktop(tmp_path) as screen:

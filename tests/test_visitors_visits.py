@@ -428,6 +428,27 @@ def test_duration(seconds, text):
     assert doorcam.duration(seconds) == text
 
 
+@pytest.mark.parametrize("late", (0.125, 5.0, 30.0))
+@pytest.mark.parametrize("clock", (0.0, 3600.0, -3600.0))
+def test_the_label_of_a_newcomer_stays_however_late_it_comes(story, late, clock):
+    """It is first drawn so many seconds after the first sight, as with slow recognition, and the clock is set then."""
+    story.show(ANNA, looks=1 + doorcam.ENOUGH_SIGHTINGS, drawn=False)
+    story.show(ANNA, seconds=late, drawn=False)
+    assert story.labels() == ["New visitor!"]
+    story.set_clock(clock)
+    assert story.labels() == ["New visitor!"]
+    story.show(ANNA, seconds=doorcam.NEW_SECONDS - 2 * STEP)
+    assert story.labels() == ["New visitor!"]
+    story.show(ANNA, seconds=doorcam.NEW_SECONDS)
+    assert story.labels()[0].startswith("At door ")
+
+
+def test_the_label_of_a_newcomer_is_not_shown_again_after_a_restart(story):
+    story.show(ANNA)
+    book = written_and_read(story.book)
+    assert doorcam.label_of(book[1], story.now)[0].startswith("At door ")
+
+
 def test_labels_of_a_first_visit(story):
     story.show(ANNA, looks=1)
     assert story.labels() == ["Looking..."]

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import cv2
@@ -86,11 +87,18 @@ def find_text(picture, text, size):
 
 @contextlib.contextmanager
 def desktop(folder, *options, **more):
-    """A Desktop whose demo keeps its book in mine.dat."""
+    """A Desktop whose demo keeps its book in mine.dat. More: size, of the screen; manager, whether there is one of
+    windows; resources, the desktop's for its programs; variables of doorcam's environment; second, the size of a second
+    screen, on which doorcam runs."""
     tool("Xvfb", "xdotool", "xwininfo", "import", *(("openbox", "wmctrl") if more.get("manager") else ()))
     size = more.get("size", (1600, 900))
-    with xvfb(*size, arguments=("-fbdir", str(folder))) as (server, display), contextlib.ExitStack() as stack:
-        env = environment(DISPLAY=display)
+    arguments = ("-fbdir", str(folder)) + (("-screen", "1", "%dx%dx24" % more["second"]) if "second" in more else ())
+    with xvfb(*size, arguments=arguments) as (server, display), contextlib.ExitStack() as stack:
+        display += ".1" if "second" in more else ""
+        env = environment(DISPLAY=display, **more.get("variables", {}))
+        if more.get("resources"):
+            subprocess.check_call((tool("xprop"), "-root", "-f", "RESOURCE_MANAGER", "8s", "-set", "RESOURCE_MANAGER",
+                                   more["resources"]), env=env, timeout=30)
         if more.get("manager"):
             stack.enter_context(process("openbox", env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         door = Doorcam("--source", "demo", "--faces", "mine.dat", *options, folder=folder, env=env,
@@ -204,6 +212,10 @@ def test_a_panel_goes_by_itself(door):
     door.press("h")
     door.wait_for_text("full screen and back", 0.8)
     door.wait_until_text_has_gone("full screen and back", 0.8, seconds=doorcam.PANEL_SECONDS + 15)
+    door.press("h")
+    door.wait_for_text("full screen and back", 0.8)
+    door.press("h")
+    door.wait_until_text_has_gone("full screen and back", 0.8, seconds=doorcam.PANEL_SECONDS / 2)
 
 
 # ----------------------------------------------------------------------------------------------- the full screen
@@ -229,6 +241,7 @@ def test_full_screen_and_back(tmp_path):
         screen.wait_for_text("New visitor!", 0.8, unit)
         left, top = screen.wait_for_text("Visitors at door", 0.65, unit)
         assert left < 20 and 15 <= top < 30
+        assert not screen.picture()[:14].any()  # black above, not the grey of Qt's windows
         screen.click(40, 80)
         screen.wait_for_text("Visitor 1", 0.8, unit)
         screen.click(40, 80)
@@ -272,6 +285,57 @@ def test_full_screen_with_a_window_manager(tmp_path):
             wait_for(lambda: screen.place()[2:] != (1024, 600), 20, "the window stays as large as the screen")
             assert not state()
             screen.press("f")
+
+
+# ------------------------------------------------------------------------------------------ desktops of other kinds
+
+
+@pytest.mark.parametrize("more", [
+    {"resources": "Xft.dpi:\t192\n"}, {"resources": "Xft.dpi:\t144\n", "manager": True},
+    {"variables": {"QT_SCALE_FACTOR": "2", "QT_ENABLE_HIGHDPI_SCALING": "1", "GDK_SCALE": "2"}},
+    {"variables": {"QT_SCREEN_SCALE_FACTORS": "2", "QT_QPA_PLATFORM": "wayland", "GDK_BACKEND": "wayland"}},
+    {"variables": {"QT_DEVICE_PIXEL_RATIO": "2", "QT_QPA_PLATFORM": "wayland;offscreen"}}])
+def test_a_desktop_that_enlarges_what_it_shows_or_is_no_x11_first(tmp_path, more):
+    """The window fits on the screen, and a click hits what is under the pointer."""
+    with desktop(tmp_path, size=(1600, 1000), **more) as screen:
+        screen.wait_for_window((1280, 720))
+        screen.wait_for_text("First visit", 0.55)
+        left, top, _, _ = screen.place()
+        screen.click(left + 60, top + 90)
+        screen.wait_for_text("Visitor 1", 0.8)
+        screen.press("q")
+        ended_well(screen)
+
+
+def test_commands_get_the_settings_of_the_desktop_and_not_the_windows():
+    program = "import sys; sys.path.insert(0, %r); import doorcam; print(doorcam.STARTED_WITH.get(b'QT_QPA_PLATFORM'), " \
+              "doorcam.STARTED_WITH.get(b'QT_SCALE_FACTOR'))" % os.path.dirname(os.path.abspath(doorcam.__file__))
+    out = subprocess.check_output([sys.executable, "-c", program], env=environment(QT_QPA_PLATFORM="wayland"))
+    assert out == b"b'wayland' None\n"
+
+
+@pytest.mark.parametrize("width, height", [(1280, 480), (500, 800)])
+def test_a_window_of_another_shape_is_black_beside_the_picture(tmp_path, width, height):
+    """As tiling managers make it: the picture keeps its shape, and a click hits what is under the pointer."""
+    with desktop(tmp_path, size=(1600, 900)) as screen:
+        screen.wait_for_window((1280, 720))
+        screen.call("xdotool", "search", "--name", "^doorcam$", "windowsize", str(width), str(height))
+        shown, high = min(width, height * 16 // 9), min(height, width * 9 // 16)
+        left, top = (width - shown) // 2, (height - high) // 2
+        unit = doorcam.unit_of(np.zeros((high, shown, 3)))
+        x, y = screen.wait_for_text("Visitors at door", 0.65, unit)
+        assert left <= x < left + 20 and top <= y < top + 20
+        border = screen.picture()[:height, :left - 2] if left else screen.picture()[:top - 2, :width]
+        assert border.size and not border.any()
+        screen.click(left + 40, top + 70)
+        screen.wait_for_text("Visitor 1", 0.8, unit)
+
+
+@pytest.mark.parametrize("options, size", [((), (720, 405)), (("--fullscreen",), (800, 480))])
+def test_a_second_screen_has_a_size_of_its_own(tmp_path, options, size):
+    with desktop(tmp_path, *options, size=(1600, 900), second=(800, 480)) as screen:
+        screen.wait_for_window(size)
+        screen.door.wait_for("visitor 1 is new")
 
 
 # ---------------------------------------------------------------------------------------------- the display's end
