@@ -5443,7 +5443,13 @@ def make_parser():
     add("--forget-after", metavar="DAYS", type=number_option(float, 0.001, 36500, "number of days"),
         help="remove visitors without a name who were not seen for so long")
     add("--stats", action="store_true", help="print a line of figures (JSON) at the end")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="doorcam.py", help=argparse.SUPPRESS)
+    add_commands(parser.add_subparsers(dest="command", metavar="COMMAND", prog="doorcam.py", help=argparse.SUPPRESS),
+                 faces)
+    return parser
+
+
+def add_commands(commands, faces):
+    """Adds each command and its arguments; faces: a parser with what they have in common."""
     number = number_option(int, 1, MAX_NUMBER, "number of a visitor")
     for name, does in [("list", list_visitors)] + list(REQUESTS.items()) + [("report", report_visitors)]:
         about = re.search(r"\.py %s\b.*?  +(.*)" % name, __doc__).group(1)
@@ -5463,7 +5469,6 @@ def make_parser():
                                  help="(default: visitors.html)")
             command.add_argument("--log", metavar="FILE.csv", type=path_option, default=argparse.SUPPRESS,
                                  help="with the visits that --log has written there")
-    return parser
 
 
 def clean_text(text):
