@@ -301,7 +301,7 @@ def test_commands_get_the_settings_of_the_desktop_and_not_the_windows():
     assert out == b"b'wayland' None\n"
 
 
-@pytest.mark.parametrize("width, height", [(1280, 480), (500, 800)])
+@pytest.mark.parametrize("width, height", [(1280, 480), (500, 800), (300, 600)])
 def test_a_window_of_another_shape_is_black_beside_the_picture(tmp_path, width, height):
     """As tiling managers make it: the picture keeps its shape, and a click hits what is under the pointer."""
     with desktop(tmp_path, size=(1600, 900)) as screen:
@@ -315,7 +315,7 @@ def test_a_window_of_another_shape_is_black_beside_the_picture(tmp_path, width, 
         border = screen.picture()[:height, :left - 2] if left else screen.picture()[:top - 2, :width]
         assert border.size and not border.any()
         screen.click(left + 40, top + 70)
-        screen.wait_for_text("Visitor 1", 0.8, unit)
+        screen.wait_for_text("First time", 0.8, unit)
 
 
 @pytest.mark.parametrize("options, size", [((), (720, 405)), (("--fullscreen",), (800, 480))])
