@@ -295,8 +295,9 @@ def test_a_desktop_that_enlarges_what_it_shows_or_is_no_x11_first(tmp_path, more
 
 
 def test_commands_get_the_settings_of_the_desktop_and_not_the_windows():
-    program = "import sys; sys.path.insert(0, %r); import doorcam; print(doorcam.STARTED_WITH.get(b'QT_QPA_PLATFORM'), " \
-              "doorcam.STARTED_WITH.get(b'QT_SCALE_FACTOR'))" % os.path.dirname(os.path.abspath(doorcam.__file__))
+    program = "import sys; sys.path.insert(0, %r); from doorcam import STARTED_WITH; " \
+              "print(STARTED_WITH.get(b'QT_QPA_PLATFORM'), STARTED_WITH.get(b'QT_SCALE_FACTOR'))" \
+              % os.path.dirname(os.path.abspath(doorcam.__file__))
     out = subprocess.check_output([sys.executable, "-c", program], env=environment(QT_QPA_PLATFORM="wayland"))
     assert out == b"b'wayland' None\n"
 
