@@ -4213,7 +4213,7 @@ class Window:
         """(width, height) of the picture's place in the window; None if that is not known."""
         with contextlib.suppress(cv2.error, AttributeError):
             width, height = cv2.getWindowImageRect(TITLE)[2:]
-            return (width, height) if width >= SMALL_WIDTH and height > 0 else None
+            return (width, height) if min(width, height) >= 64 else None  # pixels: less shows nothing
 
     def poll(self):
         """Lets the window live on without a new frame; returns what the user did."""

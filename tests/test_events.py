@@ -734,7 +734,7 @@ def test_what_is_transparent_is_not_painted(tmp_path):
 @pytest.mark.parametrize("ending, mode", (("jpg", "RGB"), ("jpg", "L"), ("png", "RGB"), ("png", "RGBA"),
                                           ("webp", "RGBA"), ("tiff", "RGB")))
 def test_a_mask_is_turned_as_viewers_turn_it(tmp_path, ending, mode, number, big):
-    """Black are the top left and half of the top right of the picture as a viewer shows it; Pillow says what that is."""
+    """Black is a part of the top left of what the camera has kept; Pillow says where viewers show that."""
     picture, path = Image.new("RGBA", (64, 48), (255, 255, 255, 0 if mode == "RGBA" else 255)), tmp_path / "mask"
     picture.paste((0, 0, 0, 255), (0, 0, 40, 16))
     exif = Image.Exif()
