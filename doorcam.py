@@ -4619,7 +4619,7 @@ class Notify:
 
     def __init__(self, environment=os.environ):
         address, period = environment.get("NOTIFY_SOCKET", ""), environment.get("WATCHDOG_USEC", "")
-        self._address = "\0" + address[1:] if address[:1] == "@" else address
+        self.wanted, self._address = bool(address), "\0" + address[1:] if address[:1] == "@" else address
         self._period = int(period) / 4e6 if period.isdigit() else math.inf  # s: four times within the time that it has
         self._due, self._status, self._status_due = -math.inf, None, -math.inf
 
@@ -4629,7 +4629,7 @@ class Notify:
         now = time.monotonic()
         alive, news = works and now >= self._due, status != self._status and now >= self._status_due
         lines = ["READY=1"] * (alive and self._due < 0) + ["WATCHDOG=1"] * alive + ["STATUS=" + printable(status)] * news
-        if self._address and lines:
+        if self.wanted and lines:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
                 end.sendto("\n".join(lines).encode("utf-8", "replace"), socket.MSG_DONTWAIT, self._address)
                 self._due = now + self._period if alive else self._due
@@ -4789,6 +4789,8 @@ class House:
     def report(self):
         """Tells systemd what goes on. doorcam works if this is called, whether frames come or are waited for, and if
         recognition has answered since the last time, or waits for a look: what hangs is started again."""
+        if not self.notify.wanted:
+            return
         there, answers = self.recognizer, self.recognizer.answers if self.recognizer else 0
         works = self.door.frame is not None and there and (answers != self.answered or there.idle())
         self.answered = answers
@@ -5028,8 +5030,7 @@ def list_visitors(options):
     """A table of the visitors: number, name, visits, first and last seen, total and longest time at the door."""
     visitors = [visitor for _, visitor in sorted(read_book(options).visitors.items())]
     if options.json:
-        print(json.dumps([visitor_as_json(visitor) for visitor in visitors], indent=1))
-        return 0
+        return put_out(json.dumps([visitor_as_json(visitor) for visitor in visitors], indent=1))
     rows = [("number", "name", "visits", "first seen", "last seen", "at door", "longest")]
     for visitor in visitors:
         name = visitor.name if len(visitor.name) <= 40 else visitor.name[:39] + "\u2026"
@@ -5038,12 +5039,25 @@ def list_visitors(options):
                      clock_text(visitor.last_seen), duration(visitor.total_seconds()),
                      duration(visitor.longest_visit())))
     widths = [max(cells_wide(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
     for row in rows:
         cells = []
         for column, (cell, width) in enumerate(zip(row, widths)):
             room = " " * (width - cells_wide(cell))
             cells.append(room + cell if column in (0, 2, 5, 6) else cell + room)
-        put_line("  ".join(cells).rstrip())
+        lines.append("  ".join(cells).rstrip())
+    return put_out("\n".join(lines))
+
+
+def put_out(text):
+    """Prints what a command is there for; DoorcamError if that cannot be written."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "replace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DoorcamError("what was asked for cannot be written (%s): have it go elsewhere" % why(error))
     return 0
 
 
