@@ -1116,7 +1116,7 @@ def demo_frames(portraits, start):
 
 def draw_demo_door():
     """An empty scene of 1280 x 720 before a house."""
-    scene = np.full((CAPTURE_HEIGHT, CAPTURE_WIDTH, 3), (150, 170, 180), np.uint8)
+    scene = np.full((720, 1280, 3), (150, 170, 180), np.uint8)
     cv2.rectangle(scene, (0, 560), (1279, 719), (95, 105, 110), cv2.FILLED)
     cv2.rectangle(scene, (830, 130), (1110, 600), (60, 75, 90), cv2.FILLED)
     cv2.rectangle(scene, (850, 150), (1090, 600), (70, 60, 120), cv2.FILLED)
@@ -1994,8 +1994,8 @@ def nearness(box, other, seconds):
 # name. A, d, w and m0 are fitted to photographs of people taken on different days. What comes of it (benchmark.py
 # life): of 100 people with 4 visits each, opencv greets 0.2 % of the visits by another's name and does not know 0.8 %
 # of the returns, dlib 0.7 and 11 %; of 8 people before one camera over weeks opencv 0 and 0, dlib 0.8 and 1.3 %. A
-# parent whom a book of 100 knows from 8 visits is taken for the child in 7 % of 266 pairs; were visits counted up to 3
-# only, in 13 %.
+# parent whose child a book of 100 knows from 8 visits is greeted as the child in 7 % of 266 pairs by a cautious
+# estimate (opencv); were visits counted up to 3 only, in 13 %.
 
 KNOWN_SIGHTINGS = 3           # encodings before somebody can be called known or new
 ALIKE_PRIOR = 0.65            # of m0: how far apart a camera's visitors are taken to be before it has any,
@@ -4252,7 +4252,6 @@ class NoWindow:
         pass
 
 
-
 KEY_ESCAPE, KEY_ENTER, KEY_BACKSPACE = (27, 0xFF1B), (10, 13, 0xFF0D, 0xFF8D), (8, 0xFF08)
 KEYS_OF_VENDORS = 0x1008      # the upper half of keys such as "Search", whose lower half is another key's
 NAME_SECONDS = 60.0           # without a key after which a name is not typed any more
@@ -4718,7 +4717,7 @@ class Notify:
 
     def __init__(self, environment=os.environ):
         address, period = environment.get("NOTIFY_SOCKET", ""), environment.get("WATCHDOG_USEC", "")
-        self._address = "\0" + address[1:] if address[:1] == "@" else address
+        self.wanted, self._address = bool(address), "\0" + address[1:] if address[:1] == "@" else address
         self._period = int(period) / 4e6 if period.isdigit() else math.inf  # s: four times within the time that it has
         self._due, self._status, self._status_due = -math.inf, None, -math.inf
 
@@ -4729,7 +4728,7 @@ class Notify:
         alive, news = works and now >= self._due, status != self._status and now >= self._status_due
         lines = (["READY=1"] * (alive and self._due < 0) + ["WATCHDOG=1"] * alive
                  + ["STATUS=" + printable(status)] * news)
-        if self._address and lines:
+        if self.wanted and lines:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
                 end.sendto("\n".join(lines).encode("utf-8", "replace"), socket.MSG_DONTWAIT, self._address)
                 self._due = now + self._period if alive else self._due
@@ -4929,10 +4928,11 @@ class House:
         --forget-after says, at first and once an hour."""
         self.recognition.introduce()
         self.telling.look_after()
-        lost = self.camera and self.camera.silent() > CAMERA_LOST
-        self.notify.tell("No picture from " + str(self.camera.source) if lost else
-                         self.notice() or "Visitors known: %d" % len(self.book),
-                         self.recognition.works() and self.door.frame is not None)
+        if self.notify.wanted:
+            lost = self.camera and self.camera.silent() > CAMERA_LOST
+            self.notify.tell("No picture from " + str(self.camera.source) if lost else
+                             self.notice() or "Visitors known: %d" % len(self.book),
+                             self.recognition.works() and self.door.frame is not None)
         days = self.options.forget_after
         if days and not self.loading and not 0 <= now - self.forgot_at < FORGET_PERIOD:
             self.forgot_at = now
@@ -5127,8 +5127,7 @@ def list_visitors(options):
     """A table of the visitors: number, name, visits, first and last seen, total and longest time at the door."""
     visitors = [visitor for _, visitor in sorted(read_book(options).visitors.items())]
     if options.json:
-        print(json.dumps([visitor_as_json(visitor) for visitor in visitors], indent=1))
-        return 0
+        return put_out(json.dumps([visitor_as_json(visitor) for visitor in visitors], indent=1))
     rows = [("number", "name", "visits", "first seen", "last seen", "at door", "longest")]
     for visitor in visitors:
         name = visitor.name if len(visitor.name) <= 40 else visitor.name[:39] + "\u2026"
@@ -5137,12 +5136,25 @@ def list_visitors(options):
                      clock_text(visitor.last_seen), duration(visitor.total_seconds()),
                      duration(visitor.longest_visit())))
     widths = [max(cells_wide(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
     for row in rows:
         cells = []
         for column, (cell, width) in enumerate(zip(row, widths)):
             room = " " * (width - cells_wide(cell))
             cells.append(room + cell if column in (0, 2, 5, 6) else cell + room)
-        put_line("  ".join(cells).rstrip())
+        lines.append("  ".join(cells).rstrip())
+    return put_out("\n".join(lines))
+
+
+def put_out(text):
+    """Prints what a command is there for; DoorcamError if that cannot be written."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "replace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DoorcamError("what was asked for cannot be written (%s): have it go elsewhere" % why(error))
     return 0
 
 

@@ -735,3 +735,12 @@ def test_the_bounds_of_a_number_are_said_in_full(capsys, arguments, said):
     with pytest.raises(SystemExit):
         doorcam.main(arguments)
     assert one_line(capsys.readouterr().err).endswith(said)
+
+
+@pytest.mark.parametrize("command", ["list", "list --json"])
+@pytest.mark.parametrize("elsewhere, reason", [("> /dev/full", "No space left on device"),
+                                               ("1< /dev/null", "Bad file descriptor")])
+def test_a_list_that_cannot_be_written_says_so(tmp_path, command, elsewhere, reason):
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+    status, out, err = run_in_shell('"$@" %s %s' % (command, elsewhere), tmp_path)
+    assert (status, out) == (1, "") and reason in one_line(err)

@@ -192,6 +192,7 @@ def test_the_bounds_are_taken_away_again():
 
 class Told(list):
     """Stands for the way to systemd: notes whether doorcam works, and the status."""
+    wanted = True
 
     def tell(self, status, works):
         self.append((works, status))
