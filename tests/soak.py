@@ -30,7 +30,7 @@ MONTH, FORGET = 30 * 86400.0, 3 * 86400.0        # s
 PATH, LOG = "known_faces.dat", "visits.csv"
 ARGUMENTS = ["--headless", "--source", "rtsp://127.0.0.1:1/", "--engine", "dlib", "--faces", PATH, "--log", LOG,
              "--forget-after", str(FORGET / 86400)]
-STEP, IDLE_STEP = 0.25, 120.0                    # s between two frames while something happens; else
+STEP, IDLE_STEP = 0.5, 120.0                     # s between two frames while something happens; else
 GAP = doorcam.VISIT_GAP + 120.0                  # s not seen, after which it certainly is another visit
 SET = (3, -3, 40, -40, 3600, -3600, 20000, -20000)   # s by which the clock is set,
 MOST_SET = 8 * 3600.0                            # in all; is_sure() keeps a day away from FORGET, more than twice that
@@ -305,18 +305,19 @@ class House(doorcam.House):
 
 
 def main(visits, people, seed):
-    script, child, statuses = Script(visits, people, seed), doorcam.Child, set()
+    script, child, statuses = Script(visits, people, seed), doorcam.Child, []
     House.script = Camera.script = doorcam.time = script
     doorcam.House, doorcam.LiveCamera = House, Camera
     doorcam.Child = lambda seconds, work, *arguments: (
         Recognition(script) if work is doorcam.recognize_in_child else child(seconds, work, *arguments))
     doorcam.put_line = lambda line, file=None: script.said.update([re.sub(r"\d+", "N", line)] * (file is sys.stderr))
     while not script.over:
-        statuses.add(doorcam.main(ARGUMENTS))
+        statuses.append(doorcam.main(ARGUMENTS))
     book = doorcam.load_known_faces(PATH, doorcam.DLIB)
     script.result.update(
-        wrong=script.wrong(book), statuses=sorted(statuses), visits=script.visits, entries=len(script.entries),
-        people=sum(person.rows is not None for person in script.people), troubles=script.troubles, said=script.said,
+        wrong=script.wrong(book), statuses=sorted(set(statuses)), runs=len(statuses), visits=script.visits,
+        people=sum(person.rows is not None for person in script.people), entries=len(script.entries),
+        troubles=script.troubles, said=script.said,
         most_encodings=max(len(one.encodings) for one in book.visitors.values()), loaded_again=len(book),
         threads=threading.active_count(), file_kb=os.path.getsize(PATH) // 1024, files=sorted(os.listdir(".")))
     print(json.dumps(script.result))
