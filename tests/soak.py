@@ -312,7 +312,10 @@ def main(visits, people, seed):
         Recognition(script) if work is doorcam.recognize_in_child else child(seconds, work, *arguments))
     doorcam.put_line = lambda line, file=None: script.said.update([re.sub(r"\d+", "N", line)] * (file is sys.stderr))
     while not script.over:
+        script.house = None
         statuses.append(doorcam.main(ARGUMENTS))
+        if script.house is None or not script.house.camera.ended:
+            sys.exit("it was ended by a signal, or did not begin: %s" % list(script.said))
     book = doorcam.load_known_faces(PATH, doorcam.DLIB)
     script.result.update(
         wrong=script.wrong(book), statuses=sorted(set(statuses)), runs=len(statuses), visits=script.visits,
