@@ -51,7 +51,8 @@ class Script:
         self.entries, self.numbers, self.to_name = [], {}, []  # rows [event, visit, s] of all entries; number: rows
         self.empty, self.texture, self.count = self._noise(180, 320), self._noise(60, 60), 0
         self.faces, self.picture, self.in_view = [self._noise(150, 150) for _ in range(8)], self.empty, ()
-        self.recognition, self.mend_at, self.power, self.over, self.house = "", 0.0, True, False, None
+        self.recognition, self.power, self.over, self.house = "", True, False, None
+        self.mend_at = self.saves_at = 0.0      # when the disk is all right again, and everything saved
         self.troubles, self.said, self.result = collections.Counter(), collections.Counter(), {}
         self.plays, self.sleep = self.play(), lambda seconds: None
 
@@ -73,8 +74,9 @@ class Script:
             if self.chance.random() < 0.3:
                 yield from self.trouble(())
             sure, before = [person for person in self.people if self.is_sure(person)], self.visits
+            ahead = [person for person in sure if person.wall > self.time()]   # seen last before the clock was set back
             if sure:
-                yield from self.stay(sure)
+                yield from self.stay(ahead or sure)
             pause = max(1, self.visits - before) * MONTH / self.wanted - GAP
             yield from self.show((), self.chance.uniform(0, 2) * pause, step=IDLE_STEP)
             if "halfway" not in self.result and self.visits >= self.wanted // 2:
@@ -145,7 +147,7 @@ class Script:
 
     def trouble(self, people):
         """Something goes wrong, while these people are there."""
-        disk = self.chance.choice(("full", "chmod", "end", "power") if self.steady > self.mend_at + 45 else ("clock",))
+        disk = self.chance.choice(("full", "chmod", "end", "power") if self.steady > self.saves_at else ("clock",))
         kind = self.chance.choice(("lost", "black", "frozen", "dead", "hung", "clock", disk, disk, disk))
         self.troubles[kind] += 1
         if kind in ("lost", "black", "frozen"):
@@ -162,9 +164,10 @@ class Script:
         elif kind == "clock":
             self.set_clock([person for person in self.people if person.met])
         elif kind in ("full", "chmod"):
-            self.mend_at = self.steady + self.chance.choice((10, 60, 400))
+            self.mend_at = self.steady + self.chance.choice((10, 60, 600))
             if kind == "full":
-                room = self.chance.randrange(2 * os.path.getsize(PATH)) if os.path.exists(PATH) else 0
+                self.saves_at = self.mend_at + 45
+                room = self.chance.choice((0, self.chance.randrange(1 << 17)))   # the log has none; journal, file
                 resource.setrlimit(resource.RLIMIT_FSIZE, (room, LIMITS[1]))
             else:
                 os.chmod = os.fchmod = os.fchown = refused

@@ -29,6 +29,7 @@ def test_a_month_at_the_door(tmp_path, capsys):
     assert not [line for line in result["said"] if "unexpected fault" in line]
     assert 25 < end["days"] < 30 + VISITS / 50.0 + 15 and result["visits"] >= VISITS
     assert len(result["troubles"]) == 10 and result["runs"] > 5, "the seed leaves something out"
+    assert result["entries"] > result["people"] > 1, "nobody was forgotten"
     assert result["most_encodings"] <= 8
     assert end["memory_mb"] < half["memory_mb"] + 5 + 0.02 * PEOPLE     # further encodings of everybody; no more
     assert end["handles"] <= half["handles"] and end["threads"] <= 2 and result["threads"] == 1
