@@ -279,6 +279,17 @@ class Recognition:
         pass
 
 
+class Telling(doorcam.Telling):
+    """Tells the script, too, which number a newcomer has got."""
+
+    def tell(self, events, book, frame):
+        for event in events:
+            if event.kind == "new":
+                place = int(np.argmax(book[event.visitor].encodings[0][:helpers.PEOPLE]))
+                self.script.numbers[event.visitor] = self.script.people[place].rows
+        super().tell(events, book, frame)
+
+
 class House(doorcam.House):
     """Has saved before the script goes on; hears from it what is to be named, and that there is no power."""
 
@@ -287,13 +298,6 @@ class House(doorcam.House):
         if self.saver._thread is not None:
             self.saver._thread.join()
         super().look_after(now)
-
-    def tell(self, events):
-        for event in events:
-            if event.kind == "new":
-                place = int(np.argmax(self.book[event.visitor].encodings[0][:helpers.PEOPLE]))
-                self.script.numbers[event.visitor] = self.script.people[place].rows
-        super().tell(events)
 
     def obey(self, requests):
         while self.script.to_name:
@@ -309,8 +313,8 @@ class House(doorcam.House):
 
 def main(visits, people, seed):
     script, child, statuses = Script(visits, people, seed), doorcam.Child, []
-    House.script = Camera.script = doorcam.time = script
-    doorcam.House, doorcam.LiveCamera = House, Camera
+    House.script = Camera.script = Telling.script = doorcam.time = script
+    doorcam.House, doorcam.LiveCamera, doorcam.Telling = House, Camera, Telling
     doorcam.Child = lambda seconds, work, *arguments: (
         Recognition(script) if work is doorcam.recognize_in_child else child(seconds, work, *arguments))
     doorcam.put_line = lambda line, file=None: script.said.update([re.sub(r"\d+", "N", line)] * (file is sys.stderr))
