@@ -71,14 +71,15 @@ class Script:
         """Yields what the camera gives: a picture, or None; or how this run of doorcam ends, "end" or "power"."""
         while self.visits < self.wanted:
             yield from self.show((), GAP, step=IDLE_STEP)
-            if self.chance.random() < 0.3:
+            if self.chance.random() < 0.5:
                 yield from self.trouble(())
             sure, before = [person for person in self.people if self.is_sure(person)], self.visits
             ahead = [person for person in sure if person.wall > self.time()]   # seen last before the clock was set back
             if sure:
+                self.troubles["ahead"] += bool(ahead)
                 yield from self.stay(ahead or sure)
             pause = max(1, self.visits - before) * MONTH / self.wanted - GAP
-            yield from self.show((), self.chance.uniform(0, 2) * pause, step=IDLE_STEP)
+            yield from self.show((), self.chance.choice((0, 1, 3)) * pause * 0.75, step=IDLE_STEP)
             if "halfway" not in self.result and self.visits >= self.wanted // 2:
                 self.result["halfway"] = self.figures()
         while not all(map(self.is_sure, self.people)) or self.steady < self.mend_at + 600:
@@ -174,9 +175,9 @@ class Script:
         else:
             yield from self.start_again(people, kind)
 
-    def set_clock(self, people):
+    def set_clock(self, people, by=SET):
         """Of these people doorcam knows that what it saw of them is of the new time."""
-        seconds = self.chance.choice([one for one in SET if abs(self.offset + one - START.offset) < MOST_SET])
+        seconds = self.chance.choice([one for one in by if abs(self.offset + one - START.offset) < MOST_SET])
         self.offset += seconds
         for person in people:
             person.wall += seconds
@@ -190,7 +191,7 @@ class Script:
         for person in self.people:
             person.met = False
         if not people:
-            self.set_clock(())
+            self.set_clock((), SET[4:])
 
     def figures(self):
         """What may not grow without bounds."""

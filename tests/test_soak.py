@@ -12,7 +12,7 @@ from processes import environment
 
 VISITS = int(os.environ.get("DOORCAM_SOAK_VISITS", "60"))
 PEOPLE = int(os.environ.get("DOORCAM_SOAK_PEOPLE", "8"))
-SEED = os.environ.get("DOORCAM_SOAK_SEED", "1")
+SEED = os.environ.get("DOORCAM_SOAK_SEED", "2")
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -28,7 +28,7 @@ def test_a_month_at_the_door(tmp_path, capsys):
     assert result["wrong"] == [] and result["statuses"] == [0]
     assert not [line for line in result["said"] if "unexpected fault" in line]
     assert 25 < end["days"] < 30 + VISITS / 50.0 + 15 and result["visits"] >= VISITS
-    assert len(result["troubles"]) == 10 and result["runs"] > 5, "the seed leaves something out"
+    assert len(result["troubles"]) == 11 and min(result["troubles"].values()) and result["runs"] > 5, "the seed leaves something out"
     assert result["entries"] > result["people"] > 1, "nobody was forgotten"
     assert result["most_encodings"] <= 8
     assert end["memory_mb"] < half["memory_mb"] + 5 + 0.02 * PEOPLE     # further encodings of everybody; no more
