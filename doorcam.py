@@ -1600,7 +1600,7 @@ def opencv_version():
 
 def sha256_of(path):
     """The SHA-256 of a file, in hexadecimal."""
-    import hashlib  # 3 MB of memory that only this engine needs
+    import hashlib  # 3 MB of memory that not every run needs
     try:
         with open(path, "rb") as file:
             return hashlib.sha256(file.read()).hexdigest()
@@ -2883,8 +2883,12 @@ def label_of(visitor, now):
 
 def card_text(visitor):
     """What stands under a visitor's picture in the strip."""
-    visits = "First visit" if visitor.seen_count == 1 else "%d visits" % visitor.seen_count
+    visits = visits_text(visitor)
     return "%s, %s" % (visitor.name, visits[0].lower() + visits[1:]) if visitor.name else visits
+
+
+def visits_text(visitor):
+    return "First visit" if visitor.seen_count == 1 else "%d visits" % visitor.seen_count
 
 
 def duration(seconds):
@@ -3536,6 +3540,12 @@ def move_or_empty(path, other):
         os.truncate(path, 0)
 
 
+def remove(path):
+    """Removes a file that may be gone already."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
 def copy_file(path, other):
     """Copies a file with its permissions, wholly or not at all."""
     try:
@@ -3587,8 +3597,7 @@ def replace_file(path, write):
                 raise
             write_in_place(path, fresh)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(fresh)
+        remove(fresh)
         raise
     sync_folder(os.path.dirname(path))
 
@@ -3979,9 +3988,9 @@ def draw_panel(frame, lines, picture=None):
 
 def visitor_lines(visitor):
     """What a panel says of a visitor."""
-    visits = "First visit" if visitor.seen_count == 1 else "%d visits" % visitor.seen_count
     name = "%s (number %d)" % (visitor.name, visitor.number) if visitor.name else "Visitor %d" % visitor.number
-    return [name, visits, "First time " + clock_text(visitor.first_seen), "Last time " + clock_text(visitor.last_seen)]
+    return [name, visits_text(visitor), "First time " + clock_text(visitor.first_seen),
+            "Last time " + clock_text(visitor.last_seen)]
 
 
 KEY_LINES = ("q, Esc:  quit", "f:  full screen and back", "n:  name who is at the door", "h:  these keys",
@@ -4206,6 +4215,8 @@ class Window:
         if max(across, down) < 4:  # that is rounding
             across = down = 0
         left, top = self._border = across // 2, down // 2
+        if not across and not down:
+            return frame
         return cv2.copyMakeBorder(frame, top, down - top, left, across - left, cv2.BORDER_CONSTANT)
 
     @staticmethod
@@ -4560,12 +4571,6 @@ def kill_group(process):
     """SIGKILL to a subprocess that has a session of its own, and to what it started."""
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def remove(path):
-    """Removes a file that may be gone already: the command may have moved its photo."""
-    with contextlib.suppress(OSError):
-        os.unlink(path)
 
 
 class Telling:
