@@ -50,6 +50,7 @@ import gc
 import glob
 import html
 import importlib.util
+import inspect
 import io
 import ipaddress
 import json
@@ -3730,13 +3731,32 @@ class Saver:
 # ---------------------------------------------------------------------------------------------------- requests
 #
 # What the owner wants is a Request, wherever it comes from: the command line, a key or a click. What changes the book
-# is in REQUESTS, and obeyed by obey(); quit and fullscreen are the window's own.
+# is in REQUESTS, and obeyed by obey(); what the House does itself, such as quit, is in House.obey.
 
 
 class Request(typing.NamedTuple):
     """What the owner asks for."""
-    command: str                # one of REQUESTS, quit, fullscreen
+    command: str                # one of REQUESTS, or what the House does itself, such as quit: see House.obey
     arguments: dict = {}        # of the command's function
+    answer: object = None       # called with (line, whether it was done); None: who asked sees it anyway
+    until: float = math.inf     # time.monotonic() after which nobody waits for it any more: it is not done then
+
+
+def make_request(command, given, **more):
+    """The Request for a command of REQUESTS from somewhere that is not trusted; DoorcamError if it makes none.
+
+    given: {name of an argument: text, number or flag}; what the command does not take is left out. more: of Request.
+    """
+    arguments, number = {}, number_option(int, 1, MAX_NUMBER, "number of a visitor")
+    try:
+        for name, argument in list(inspect.signature(REQUESTS[command]).parameters.items())[1:]:
+            if argument.default is False:
+                arguments[name] = bool(given.get(name))
+            else:
+                arguments[name] = (clean_name if name == "name" else number)(str(given[name]))
+    except (KeyError, argparse.ArgumentTypeError) as error:
+        raise DoorcamError("there is no such request (%s)" % printable(str(error)[:80]))
+    return Request(command, arguments, **more)
 
 
 def obey(book, request):
@@ -4422,7 +4442,7 @@ class EventLog:
                 raise
             self._headed = True
 
-    def write(self, event, name):
+    def tell(self, event, name, frame=None):
         """Appends the event, of a visitor of that name; what cannot be written is said once and written as soon as it
         can."""
         seconds = "%d" % round(event.seconds) if event.kind == "left" else ""
@@ -4485,8 +4505,10 @@ class VisitCommand:
                 if about.st_uid == os.getuid() and time.time() - about.st_mtime > 2 * self.SECONDS:
                     remove(path)
 
-    def start(self, event, name, frame):
-        """Has the command run for a visit of somebody of that name; frame: what the photo is to show, or None."""
+    def tell(self, event, name, frame):
+        """Has the command run if a visit of somebody of that name begins; frame: what the photo is to show, or None."""
+        if event.kind not in ("new", "returned"):
+            return
         full = len(self._waiting) == self.WAITING
         if full and not self._dropped:
             say("the command of --on-visit is too slow: %d are waiting, visits are left out" % self.WAITING)
@@ -4574,11 +4596,12 @@ def kill_group(process):
 
 
 class Telling:
-    """Where it is told that visits begin and end, unless a visitor is ignored: the terminal, the log, the command."""
+    """Where it is told that visits begin and end, unless a visitor is ignored: the terminal, and each of the tellers,
+    such as the log: tell(event, name, frame), look_after() again and again, close()."""
 
     def __init__(self, options):
-        self._log = EventLog(options.log) if options.log else None
-        self._command = VisitCommand(options.on_visit) if options.on_visit else None
+        self.tellers = [EventLog(options.log)] if options.log else []
+        self.tellers += [VisitCommand(options.on_visit)] if options.on_visit else []
 
     def tell(self, events, book, frame):
         """Tells what happened; frame: what the photo for the command is to show, or None."""
@@ -4586,21 +4609,17 @@ class Telling:
             visitor = book[event.visitor]
             if visitor and not visitor.ignored:
                 put_line(printable(sentence(event, visitor.name)))
-                if self._log:
-                    self._log.write(event, visitor.name)
-                if self._command and event.kind in ("new", "returned"):
-                    self._command.start(event, visitor.name, frame)
+                for teller in self.tellers:
+                    teller.tell(event, visitor.name, frame)
 
     def look_after(self):
-        """Goes on with what waits: called again and again."""
-        for one in (self._log, self._command):
-            if one:
-                one.look_after()
+        """Goes on with what waits."""
+        for teller in self.tellers:
+            teller.look_after()
 
     def close(self):
-        for one in (self._log, self._command):
-            if one:
-                one.close()
+        for teller in self.tellers:
+            teller.close()
 
 
 class Stats:
@@ -5424,12 +5443,21 @@ def make_parser():
     faces.add_argument("--faces", metavar="FILE", type=path_option, default=argparse.SUPPRESS,
                        help="the file of known faces (default: known_faces.dat in this folder)")
     parser.set_defaults(faces=None, run=watch)
-    add = parser.add_argument
-    add("--version", action="version", help="show the versions of doorcam, OpenCV and Python, and exit",
-        version="doorcam %s, OpenCV %s, Python %s" % (VERSION, cv2.__version__, sys.version.split()[0]))
+    parser.add_argument("--version", action="version", help="show the versions of doorcam, OpenCV and Python, and exit",
+                        version="doorcam %s, OpenCV %s, Python %s" % (VERSION, cv2.__version__, sys.version.split()[0]))
+    parser._add_container_actions(faces)
+    add_picture_options(parser.add_argument)
+    add_visitor_options(parser.add_argument)
+    add_telling_options(parser.add_argument)
+    add_commands(parser.add_subparsers(dest="command", metavar="COMMAND", prog="doorcam.py", help=argparse.SUPPRESS),
+                 faces)
+    return parser
+
+
+def add_picture_options(add):
+    """What is looked at, and shown."""
     add("--source", metavar="SOURCE", type=source_option, default=Source("camera", 0),
         help="camera number, csi or csi:1 (Jetson), video file, URL, GStreamer pipeline, or demo (default: 0)")
-    parser._add_container_actions(faces)
     add("--headless", action="store_true", help="without a window")
     add("--fullscreen", action="store_true", help="fill the screen")
     add("--scale", metavar="FACTOR", type=number_option(float, 0.01, 4, "factor"),
@@ -5437,6 +5465,12 @@ def make_parser():
     add("--flip", choices=list(FLIPS), default="none", help="turn or mirror the picture (degrees clockwise)")
     add("--aspect", metavar="W:H", type=aspect_option,
         help="width and height of the picture, such as 16:9, where people look squashed")
+    add("--mask", metavar="FILE", type=path_option,
+        help="a picture of the scene, painted black where nothing is to be seen, shown or kept")
+
+
+def add_visitor_options(add):
+    """Who is known, and for how long."""
     add("--engine", choices=["auto"] + list(ENGINES), default="auto",
         help="what finds and encodes faces: dlib, or YuNet and SFace inside OpenCV; auto takes the one that knows the "
              "visitors, for a new book opencv if it can, but dlib where that uses a GPU (default: auto)")
@@ -5449,20 +5483,19 @@ def make_parser():
              "and how alike they are)")
     add("--visit-gap", metavar="SECONDS", type=number_option(float, 0.1, 1e7, "number of seconds"), default=VISIT_GAP,
         help="not seen for so long, somebody who comes makes a new visit (default: 300)")
+    add("--forget-after", metavar="DAYS", type=number_option(float, 0.001, 36500, "number of days"),
+        help="remove visitors without a name who were not seen for so long")
+
+
+def add_telling_options(add):
+    """Where it is told who comes."""
     add("--log", metavar="FILE.csv", type=path_option, help="append visits to this file")
     add("--on-visit", metavar="COMMAND", type=text_option,
         help="run this command of the shell's when a visit begins, with DOORCAM_EVENT (new or returned), "
              "DOORCAM_VISITOR (number), DOORCAM_NAME, DOORCAM_VISIT (how many visits), DOORCAM_SECONDS_AWAY (empty for "
              "new) and DOORCAM_PHOTO (a JPEG, removed when the command ends) in its environment; it may take 60 "
              "seconds, and what it prints is thrown away")
-    add("--mask", metavar="FILE", type=path_option,
-        help="a picture of the scene, painted black where nothing is to be seen, shown or kept")
-    add("--forget-after", metavar="DAYS", type=number_option(float, 0.001, 36500, "number of days"),
-        help="remove visitors without a name who were not seen for so long")
     add("--stats", action="store_true", help="print a line of figures (JSON) at the end")
-    add_commands(parser.add_subparsers(dest="command", metavar="COMMAND", prog="doorcam.py", help=argparse.SUPPRESS),
-                 faces)
-    return parser
 
 
 def add_commands(commands, faces):

@@ -247,12 +247,12 @@ def log_rows(path):
 
 def test_a_log_goes_on_after_a_restart_and_after_an_editor(tmp_path):
     path = tmp_path / "visits.csv"
-    doorcam.EventLog(str(path)).write(*event())
+    doorcam.EventLog(str(path)).tell(*event())
     assert path.stat().st_mode & 0o777 == 0o600
     with open(str(path), "ab") as file:
         file.write(b"somebody's remark")  # no end of line
     with open(str(path)):  # another program holds it open
-        doorcam.EventLog(str(path)).write(*event("left", "Мария", 12.4))
+        doorcam.EventLog(str(path)).tell(*event("left", "Мария", 12.4))
     rows = log_rows(path)
     assert [row[1:2] for row in rows] == [["event"], ["returned"], [], ["left"]]
     assert rows[3][1:] == ["left", "3", "Мария", "3", "12"]
@@ -262,14 +262,14 @@ def test_a_log_that_is_replaced_or_deleted_is_written_anew(tmp_path):
     path = tmp_path / "visits.csv"
     log = doorcam.EventLog(str(path))
     path.unlink()
-    log.write(*event())
+    log.tell(*event())
     assert [row[1] for row in log_rows(path)] == ["event", "returned"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_log_is_safe_in_a_spreadsheet(tmp_path, name):
     path = tmp_path / "visits.csv"
-    doorcam.EventLog(str(path)).write(*event(name=doorcam.clean_name(name)))
+    doorcam.EventLog(str(path)).tell(*event(name=doorcam.clean_name(name)))
     kept = log_rows(path)[1][3]
     assert kept[:1] not in tuple("=+-@\t\r") and kept.lstrip("'") == doorcam.clean_name(name).lstrip("'")
     assert len(log_rows(path)) == 2
@@ -288,11 +288,11 @@ def test_a_full_disk_is_said_once_and_nothing_is_missing_afterwards(tmp_path, mo
 
     monkeypatch.setattr(doorcam, "open", lambda number, *_: FullDisk(number, "r+"), raising=False)
     for number in (1, 2, 3):
-        log.write(*event(number=number))
+        log.tell(*event(number=number))
     assert len(log_rows(path)) == 1
     one_line(capsys.readouterr().err, "visits.csv", "No space left on device")
     full[0] = False
-    log.write(*event(number=4))
+    log.tell(*event(number=4))
     assert [row[2] for row in log_rows(path)] == ["visitor", "1", "2", "3", "4"]
     one_line(capsys.readouterr().err, "written again")
 
@@ -314,7 +314,7 @@ def full_log(tmp_path, monkeypatch):
 def test_lines_that_wait_are_written_without_a_further_event(full_log, monkeypatch, capsys):
     now = time.monotonic()
     for number in (1, 2, 3):
-        full_log.write(*event(number=number))
+        full_log.tell(*event(number=number))
     full_log.full.clear()
     full_log.look_after()  # a full disk is not asked at every frame
     assert len(log_rows(full_log.path)) == 1
@@ -325,7 +325,7 @@ def test_lines_that_wait_are_written_without_a_further_event(full_log, monkeypat
 
 
 def test_lines_that_wait_are_written_at_the_end(full_log, capsys):
-    full_log.write(*event())
+    full_log.tell(*event())
     full_log.full.clear()
     full_log.close()
     assert len(log_rows(full_log.path)) == 2
@@ -334,7 +334,7 @@ def test_lines_that_wait_are_written_at_the_end(full_log, capsys):
 def test_lines_that_cannot_be_kept_are_counted(full_log, monkeypatch, capsys):
     monkeypatch.setattr(doorcam.EventLog, "WAITING", 5)
     for number in range(1, 9):
-        full_log.write(*event(number=number))
+        full_log.tell(*event(number=number))
     full_log.close()
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 3 and "more than 5 lines wait" in said[1] and "8 lines are lost" in said[2]
@@ -361,7 +361,7 @@ def test_a_log_that_is_a_pipe_has_one_header(tmp_path):
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     log = doorcam.EventLog(path)
     for _ in range(3):
-        log.write(*event())
+        log.tell(*event())
     assert [line.split(b",")[1] for line in os.read(reader, 10000).splitlines()] == [b"event"] + 3 * [b"returned"]
     os.close(reader)
 
@@ -391,7 +391,7 @@ PHOTO = np.full((48, 64, 3), (0, 0, 255), np.uint8)
 def test_a_visit_runs_the_command_with_everything_in_its_environment(tmp_path, on_visit, monkeypatch):
     command = on_visit("cp \"$DOORCAM_PHOTO\" photo.jpg; stat -c %a \"$DOORCAM_PHOTO\" > mode; env -0 > env")
     monkeypatch.chdir(tmp_path)
-    command.start(*event(name="Мария $(touch hacked)"), frame=PHOTO)
+    command.tell(*event(name="Мария $(touch hacked)"), frame=PHOTO)
     command.close()
     variables = dict(pair.split("=", 1) for pair in (tmp_path / "env").read_text(encoding="utf-8").split("\0") if pair)
     assert variables["DOORCAM_EVENT"] == "returned" and variables["DOORCAM_NAME"] == "Мария $(touch hacked)"
@@ -405,9 +405,9 @@ def test_what_the_variables_are(tmp_path, on_visit):
     command = on_visit('echo "$DOORCAM_EVENT,$DOORCAM_VISITOR,$DOORCAM_NAME,$DOORCAM_VISIT,$DOORCAM_SECONDS_AWAY" '
                        '> %s/$DOORCAM_VISITOR' % tmp_path)
     for name, number in (("Мария; touch hacked", 1), ("$(touch hacked)`touch hacked`\"'", 2)):
-        command.start(*event(name=name, number=number), frame=PHOTO)
+        command.tell(*event(name=name, number=number), frame=PHOTO)
         wait_for((tmp_path / str(number)).exists, 10, "the command")
-    command.start(*event("new", seconds=None, number=4, visit=1), frame=PHOTO)
+    command.tell(*event("new", seconds=None, number=4, visit=1), frame=PHOTO)
     command.close()
     assert (tmp_path / "1").read_text() == "returned,1,Мария; touch hacked,3,3600\n"
     assert (tmp_path / "2").read_text() == "returned,2,$(touch hacked)`touch hacked`\"',3,3600\n"
@@ -420,14 +420,14 @@ def test_what_the_variables_are(tmp_path, on_visit):
 def test_a_command_that_fails_is_said_once(text, reason, on_visit, capsys):
     command = on_visit(text)
     for _ in range(4):
-        command.start(*event(), frame=PHOTO)
+        command.tell(*event(), frame=PHOTO)
     command.close()
     one_line(capsys.readouterr().err, reason)
 
 
 def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path, on_visit, capsys):
     command = on_visit("sleep 600 & echo $! > %s/child; wait" % tmp_path, SECONDS=1.0)
-    command.start(*event(), frame=PHOTO)
+    command.tell(*event(), frame=PHOTO)
     wait_for(lambda: not command.look_after(), 20, "the end of the command")
     one_line(capsys.readouterr().err, "ended after 1 s")
     child = int((tmp_path / "child").read_text())
@@ -446,7 +446,7 @@ def alive(number):
 def test_a_flood_of_visits_is_bounded_and_never_waits(tmp_path, on_visit, capsys):
     command = on_visit("echo x >> %s/runs; while ! [ -e %s/go ]; do sleep 0.05; done" % (tmp_path, tmp_path))
     for _ in range(100):
-        command.start(*event(), frame=PHOTO)
+        command.tell(*event(), frame=PHOTO)
     one_line(capsys.readouterr().err, "too slow")
     (tmp_path / "go").write_text("")
     wait_for(lambda: not command.look_after(), 30, "the end of the commands")
@@ -456,7 +456,7 @@ def test_a_flood_of_visits_is_bounded_and_never_waits(tmp_path, on_visit, capsys
 
 def test_a_command_that_prints_without_end_does_no_harm(on_visit, capfd):
     command = on_visit("yes & yes >&2", SECONDS=0.5)
-    command.start(*event(), frame=PHOTO)
+    command.tell(*event(), frame=PHOTO)
     wait_for(lambda: not command.look_after(), 20, "the end of the command")
     out, err = capfd.readouterr()
     assert out == ""
@@ -465,11 +465,11 @@ def test_a_command_that_prints_without_end_does_no_harm(on_visit, capfd):
 
 def test_the_end_of_the_program_waits_for_commands_but_not_long(tmp_path, on_visit, capsys):
     command = on_visit("sleep 0.3; touch %s/done" % tmp_path)
-    command.start(*event(), frame=PHOTO)
+    command.tell(*event(), frame=PHOTO)
     command.close()
     assert (tmp_path / "done").exists()
     command = on_visit("echo $DOORCAM_PHOTO > %s/photo; sleep 600" % tmp_path, AT_THE_END=0.5)
-    command.start(*event(), frame=PHOTO)
+    command.tell(*event(), frame=PHOTO)
     wait_for((tmp_path / "photo").exists, 10, "the command")
     command.close()
     one_line(capsys.readouterr().err, "--on-visit still runs")
@@ -486,21 +486,21 @@ def test_without_a_photo_the_command_is_run_all_the_same(full, tmp_path, on_visi
         resource.setrlimit(limit, (100, before[1]))
     try:
         for _ in range(2):
-            command.start(*event(name="Anna"), frame=PHOTO)
+            command.tell(*event(name="Anna"), frame=PHOTO)
         command.close()
     finally:
         resource.setrlimit(limit, before)
     assert (tmp_path / "got").read_text() == "<Anna>\n" * 2 and not os.listdir(str(tmp_path / "photos"))
     one_line(capsys.readouterr().err, "photo", "too large" if full else "No such file")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    command.start(*event(name="Anna"), frame=PHOTO)
+    command.tell(*event(name="Anna"), frame=PHOTO)
     command.close()
     assert "doorcam-" in (tmp_path / "got").read_text() and capsys.readouterr().err == ""
 
 
 def test_a_command_may_keep_the_photo(tmp_path, on_visit, capsys):
     command = on_visit('mv "$DOORCAM_PHOTO" %s/mine.jpg' % tmp_path)
-    command.start(*event(), frame=PHOTO)
+    command.tell(*event(), frame=PHOTO)
     command.close()
     assert (tmp_path / "mine.jpg").exists() and capsys.readouterr().err == ""
 
@@ -513,7 +513,7 @@ def test_a_command_that_cannot_be_killed_is_not_waited_for(tmp_path, on_visit, m
     kill = os.killpg
     monkeypatch.setattr(os, "killpg", refuse)
     command = on_visit("echo $$ > %s/number; sleep 20; exit 0" % tmp_path, SECONDS=0.5, AT_THE_END=1.0)
-    command.start(*event(), frame=PHOTO)
+    command.tell(*event(), frame=PHOTO)
     wait_for((tmp_path / "number").exists, 10, "the command")
     command.close()
     number = int((tmp_path / "number").read_text())
@@ -529,7 +529,7 @@ def test_one_that_cannot_be_killed_keeps_its_place(tmp_path, on_visit, monkeypat
     command = on_visit("echo x >> %s/runs; while ! [ -e %s/go ]; do sleep 0.05; done" % (tmp_path, tmp_path),
                        SECONDS=0.0, AT_ONCE=2)
     for _ in range(4):
-        command.start(*event(), frame=PHOTO)
+        command.tell(*event(), frame=PHOTO)
     wait_for((tmp_path / "runs").exists, 10, "the commands")
     assert len(command._running) == 2 and len(command._waiting) == 2
     (tmp_path / "go").write_text("")
@@ -629,7 +629,7 @@ NAME = 'Мария "M" & Co; $(touch hacked)'
 
 def run_recipe(command, on_visit):
     command = on_visit(command, AT_THE_END=40.0)
-    command.start(*event(name=NAME), frame=PHOTO)
+    command.tell(*event(name=NAME), frame=PHOTO)
     command.close()
 
 
@@ -687,7 +687,7 @@ def test_the_song_is_played_for_its_visitor_only(on_visit, tmp_path, monkeypatch
     monkeypatch.setitem(doorcam.STARTED_WITH, b"PATH", os.fsencode("%s:%s" % (tmp_path, os.environ["PATH"])))
     command = on_visit(recipe("song"), AT_THE_END=20.0)
     for number in (1, 3, 4):
-        command.start(*event(number=number), frame=PHOTO)
+        command.tell(*event(number=number), frame=PHOTO)
     command.close()
     wait_for((tmp_path / "songs").exists, 10, "the song")
     assert (tmp_path / "songs").read_text() == "-q welcome.mp3\n"
@@ -842,7 +842,7 @@ def test_wrong_values_are_refused(tmp_path, option, value):
 def test_photos_that_a_killed_doorcam_left_are_removed_at_the_next_start(tmp_path, on_visit, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     command = on_visit("sleep 100")
-    command.start(*event(), frame=np.zeros((48, 64, 3), np.uint8))
+    command.tell(*event(), frame=np.zeros((48, 64, 3), np.uint8))
     left = [name for name in os.listdir(str(tmp_path)) if name.endswith(".jpg")]
     assert len(left) == 1
     others = ["doorcam-visitor1.jpg", "doorcam-visit-us.jpg", "visit.jpg"]

@@ -171,7 +171,7 @@ def test_a_log_is_read_as_doorcam_wrote_it(tmp_path):
     log, one = doorcam.EventLog(path), visitor(1, "=Мария")
     for kind, moment, count, seconds in (("new", 0, 1, None), ("left", 42, 1, 42.0), ("returned", 900, 2, 858.0),
                                          ("left", 950, 2, 50.0), ("left", 990, 2, 90.0), ("returned", 5000, 3, 9.0)):
-        log.write(doorcam.Event(kind, START + moment, one.number, count, seconds), one.name)
+        log.tell(doorcam.Event(kind, START + moment, one.number, count, seconds), one.name)
     local = datetime.datetime.fromtimestamp
     assert doorcam.read_visits(path) == [[local(START), 1, 1, 42], [local(START + 900), 1, 2, 90],
                                          [local(START + 5000), 1, 3, None]]
@@ -190,12 +190,12 @@ def test_an_unfinished_line_takes_no_other_with_it(tmp_path):
     """A plug was pulled while a name in quotation marks was written."""
     path = tmp_path / "visits.csv"
     log, one = doorcam.EventLog(str(path)), visitor(1, "Anna, postwoman")
-    log.write(doorcam.Event("new", START, 1, 1), one.name)
+    log.tell(doorcam.Event("new", START, 1, 1), one.name)
     whole = path.read_bytes()
     path.write_bytes(whole[:whole.index(b"postwoman")])
     for hours in range(1, 6):
         event = doorcam.Event("returned", START + 3600 * hours, 1, 1 + hours, 60.0)
-        doorcam.EventLog(str(path)).write(event, one.name)
+        doorcam.EventLog(str(path)).tell(event, one.name)
     assert [row[2] for row in doorcam.read_visits(str(path))] == [2, 3, 4, 5, 6]
     with open(str(path), newline="", encoding="utf-8") as file:  # as a spreadsheet reads it
         assert [row[4:5] for row in csv.reader(file)] == [["visit"], []] + [[str(visit)] for visit in range(2, 7)]
