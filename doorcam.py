@@ -3747,12 +3747,12 @@ class Saver:
 # ---------------------------------------------------------------------------------------------------- requests
 #
 # What the owner wants is a Request, wherever it comes from: the command line, a key or a click. What changes the book
-# is in REQUESTS, and obeyed by obey(); what the House does itself, such as quit, is in House.obey.
+# is in REQUESTS, and obeyed by obey(); what the House does itself, such as quit, is in House.do.
 
 
 class Request(typing.NamedTuple):
     """What the owner asks for."""
-    command: str                # one of REQUESTS, or what the House does itself, such as quit: see House.obey
+    command: str                # one of REQUESTS, or what the House does itself, such as quit: see House.do
     arguments: dict = {}        # of the command's function
     answer: object = None       # called with (line, whether it was done); None: who asked sees it anyway
     until: float = math.inf     # time.monotonic() after which nobody waits for it any more: it is not done then
@@ -3975,7 +3975,7 @@ class CommandSocket:
         """Nothing waits here."""
 
     def close(self):
-        for key in list(self._selector.get_map().values()):
+        for key in list((self._selector.get_map() or {}).values()):
             key.fileobj.close()
         self._selector.close()
         self._calls, self._followers = {}, []
@@ -5062,6 +5062,56 @@ class Recognition:
             self.recognizer.close()
 
 
+class Desk:
+    """Where Requests are taken, from the window and the mouths (requests(): those that have come; close()), done, and
+    answered once they are saved."""
+
+    def __init__(self, mouths):
+        self.mouths, self._asked, self._answers = mouths, collections.deque(), []  # see give_answers()
+
+    def turn(self, requests, do, saver, closed=False):
+        """Does what is asked for in the window and elsewhere, some ms long; False if that is to quit. do(request)
+        returns what is said or raises DoorcamError; closed: who asks elsewhere has to wait."""
+        self._asked.extend(requests)
+        if not closed:
+            self._asked.extend(request for mouth in self.mouths for request in mouth.requests())
+        until = time.monotonic() + OBEY_HOLD
+        while self._asked and time.monotonic() < until:
+            request = self._asked.popleft()
+            if request.command == "quit":
+                return False
+            if time.monotonic() < request.until:
+                self._do(request, do, saver)
+        self.give_answers()
+        return True
+
+    def _do(self, request, do, saver):
+        try:
+            said, done = do(request), True
+        except DoorcamError as error:
+            said, done = str(error), False
+        if request.answer:
+            until = min(request.until, time.monotonic() + SAVE_PATIENCE)
+            self._answers.append((request.answer, said, done, saver, saver.save_soon() if done else 0, until))
+        elif not done:
+            say(said)
+
+    def give_answers(self):
+        """Answers those whose change is saved, or takes too long to be."""
+        waiting, self._answers = self._answers, []
+        for answer, said, done, saver, save, until in waiting:
+            if saver.saved(save):
+                answer(said, done)
+            elif time.monotonic() >= until:
+                answer(said + ", but that is not saved yet" if isinstance(said, str) else said, done)
+            else:
+                self._answers.append((answer, said, done, saver, save, until))
+
+    def close(self):
+        for mouth in self.mouths:
+            mouth.close()
+
+
 class House:
     """All that watching the door needs, put together from the options: the book and its visits, the Door, recognition,
     the file, the log, the window."""
@@ -5079,9 +5129,8 @@ class House:
             next(self.loading)  # starts the process
         self.mask = Mask(options.mask) if options.mask else None
         self.telling, self.notify, self.stats = Telling(options), Notify(), Stats()
-        self.mouths = [CommandSocket(self.path)] if self.path else []  # where requests come from besides the window
-        self.telling.tellers += self.mouths
-        self.asked, self.answers = collections.deque(), []  # Requests; see give_answers()
+        self.desk = Desk([CommandSocket(self.path)] if self.path else [])
+        self.telling.tellers += self.desk.mouths
         self.view, self.camera, self.forgot_at = View(options), None, -math.inf
         self.begin(Book(DLIB if self.loading else metric))  # nobody's, as long as the file is being read
         if not by_visitors:
@@ -5138,7 +5187,7 @@ class House:
             events += self.door.end_tracks(now)
             events += self.visits.end(self.door.tracks, now)
             self.telling.tell(events, self.book, self.door.frame)
-            if self.stop.asked or not self.obey(requests):
+            if self.stop.asked or not self.desk.turn(requests, self.do, self.saver, closed=self.loading):
                 return True
             self.saver.save_when_due()
         return False
@@ -5182,53 +5231,16 @@ class House:
         slow = self.loading and time.monotonic() - self.loading_since > 1.0
         return self.recognition.notice() or ("Reading the known faces" if slow else None)
 
-    def obey(self, requests):
-        """Does what is asked for, here and elsewhere; False if that is to quit."""
-        self.asked.extend(requests)
-        if not self.loading:
-            self.asked.extend(request for mouth in self.mouths for request in mouth.requests())
-        until = time.monotonic() + OBEY_HOLD
-        while self.asked and time.monotonic() < until:
-            request = self.asked.popleft()
-            if request.command == "quit":
-                return False
-            if request.command == "fullscreen":
-                self.view.window.toggle_fullscreen()
-            elif time.monotonic() < request.until:
-                self._obey(request)
-        self.give_answers()
-        return True
-
-    def _obey(self, request):
-        """Does it, and says so; who asked from elsewhere is answered once it is saved."""
-        save, until = 0, 0.0
-        try:
-            if request.command == "there":
-                now = self.door.moment or 0.0
-                said = {visitor.number: round(visitor.at_door(now)) for visitor in self.visits.at_door(now)}
-            else:
-                said = obey(self.book, request)
-                put_line(printable(said))
-            if request.answer:
-                save, until = self.saver.save_soon(), min(request.until, time.monotonic() + SAVE_PATIENCE)
-            done = True
-        except DoorcamError as error:
-            said, done = str(error), False
-            if not request.answer:
-                say(error)
-        if request.answer:
-            self.answers.append((request.answer, said, done, self.saver, save, until))
-
-    def give_answers(self):
-        """Answers what was asked for from elsewhere, once it is saved or that takes too long."""
-        waiting, self.answers = self.answers, []
-        for answer, said, done, saver, save, until in waiting:
-            if saver.saved(save):
-                answer(said, done)
-            elif time.monotonic() >= until:
-                answer(said + ", but that is not saved yet" if isinstance(said, str) else said, done)
-            else:
-                self.answers.append((answer, said, done, saver, save, until))
+    def do(self, request):
+        """Does what is asked for, unless that is to quit; what there is to say. DoorcamError if it cannot be done."""
+        if request.command == "fullscreen":
+            return self.view.window.toggle_fullscreen()
+        if request.command == "there":
+            now = self.door.moment or 0.0
+            return {visitor.number: round(visitor.at_door(now)) for visitor in self.visits.at_door(now)}
+        said = obey(self.book, request)
+        put_line(printable(said))
+        return said
 
     def finish_visits(self):
         """Ends what goes on, and saves."""
@@ -5238,7 +5250,7 @@ class House:
             self.telling.tell(events, self.book, self.door.frame)
         finally:
             self.saver.close()
-            self.give_answers()
+            self.desk.give_answers()
 
     def close(self):
         """Releases everything."""
@@ -5248,6 +5260,7 @@ class House:
             self.loading.close()
         self.recognition.close()
         self.view.window.close()
+        self.desk.close()
         self.telling.close()
 
 

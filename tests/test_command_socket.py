@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import threading
 import time
 import types
@@ -137,7 +138,7 @@ def test_events_are_followed_as_they_come(json_wanted, running, path, capsys):
     command = ["list", "--follow", "--faces", path] + (["--json"] if json_wanted else [])
     thread = threading.Thread(target=doorcam.main, args=(command,))
     thread.start()
-    mouth = running.house.mouths[0]
+    mouth = running.house.desk.mouths[0]
     wait_for(lambda: mouth._followers, 30, "somebody follows")
     running.turning.clear()
     time.sleep(0.05)
@@ -196,7 +197,7 @@ def test_where_the_folder_takes_no_socket_another_place_is_found(tmp_path, monke
     path = shutil.copy(EXAMPLE, str(folder / "known_faces.dat"))
     running = Running(path, monkeypatch)
     try:
-        place = running.house.mouths[0]._place
+        place = running.house.desk.mouths[0]._place
         assert not place.startswith(str(tmp_path)) and os.lstat(place).st_mode & 0o777 == 0o600
         assert os.lstat(os.path.dirname(place)).st_uid == os.getuid()
         assert doorcam.main(["name", "1", "Anna", "--faces", path]) == 0
@@ -216,16 +217,18 @@ def test_what_is_no_socket_stays_where_it_is(path):
         assert file.read() == "mine"
 
 
-def test_a_folder_that_others_may_write_is_not_used(tmp_path, monkeypatch):
-    shared = tmp_path / "doorcam-0"
-    shared.mkdir(mode=0o777)
-    os.chmod(str(shared), 0o777)
-    monkeypatch.setattr(doorcam, "OWN_FOLDERS", (str(tmp_path / "doorcam-%.0s0"), str(tmp_path / "own-%d")))
-    monkeypatch.setattr(doorcam, "socket_places", lambda path, places=doorcam.socket_places: list(places(path))[1:])
-    mouth = doorcam.CommandSocket(str(tmp_path / "faces"))
-    assert os.path.dirname(mouth._place) == str(tmp_path / "own-%d") % os.getuid()
-    assert os.lstat(os.path.dirname(mouth._place)).st_mode & 0o777 == 0o700
-    mouth.close()
+def test_a_folder_that_others_may_write_is_not_used(monkeypatch):
+    with tempfile.TemporaryDirectory() as folder:  # whose path is short enough
+        shared = os.path.join(folder, "shared")
+        os.mkdir(shared)
+        os.chmod(shared, 0o777)
+        monkeypatch.setattr(doorcam, "OWN_FOLDERS", (os.path.join(folder, "shared%.0s"), os.path.join(folder, "own-%d")))
+        monkeypatch.setattr(doorcam, "socket_places", lambda path, places=doorcam.socket_places: list(places(path))[1:])
+        mouth = doorcam.CommandSocket(os.path.join(folder, "faces"))
+        own = os.path.join(folder, "own-%d") % os.getuid()
+        assert os.path.dirname(mouth._place) == own and os.lstat(own).st_mode & 0o777 == 0o700
+        mouth.close()
+        assert os.listdir(own) == os.listdir(shared) == []
 
 
 def test_where_no_place_is_left_the_commands_say_who_holds_the_book(path, monkeypatch, capsys):
@@ -284,7 +287,7 @@ def test_who_says_nothing_is_not_waited_for(running, path, monkeypatch):
     idle = [socket.socket(socket.AF_UNIX) for _ in range(doorcam.CommandSocket.MOST)]
     for line in idle:
         line.connect(path + ".sock")
-    wait_for(lambda: len(running.house.mouths[0]._calls) == doorcam.CommandSocket.MOST, 30, "all are taken")
+    wait_for(lambda: len(running.house.desk.mouths[0]._calls) == doorcam.CommandSocket.MOST, 30, "all are taken")
     running.turn()
     assert b'"done": true' in call(path, request("name", {"number": 1, "name": "Otto"}))  # once the idle ones are gone
     for line in idle:
