@@ -77,7 +77,7 @@ import urllib.parse
 import warnings
 import zlib
 
-STARTED_WITH = {  # for the commands of --on-visit: what follows, and OpenCV, change the environment; these are not
+STARTED_WITH = {  # for the commands of --on-...: what follows, and OpenCV, change the environment; these are not
     _name: _value for _name, _value in os.environb.items()  # for them
     if _name not in (b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID")}
 
@@ -208,6 +208,7 @@ class Event(typing.NamedTuple):
     visit: int                  # which of the visitor's visits
     seconds: object = None      # left: from the first to the last sight; returned: since the visit before,
                                 # None where its time is in the future, so that nobody knows
+    sure: object = None         # new, returned: how sure it is, 0 to MOST_SURE; None where that was not asked
 
 
 class Mark(typing.NamedTuple):
@@ -1884,7 +1885,8 @@ class Track:
         self.sightings = 0          # how many there were
         self.weight = 0.0           # of these: what was seen half a second later tells more than what came at once
         self.scores = 0.0           # sum of the detector's scores of these
-        self.visitor = None         # the number, once decided
+        self.visitor = None         # the number, once decided,
+        self.sure = None            # and how sure that was, see Gallery.how_sure()
         self.before = None          # what was Before that; None: it is not taken back
         self.picture, self.quality = None, 0.0  # the best of the stay
 
@@ -2005,6 +2007,7 @@ ALIKE_MOST = 2.0                # r is no more: second entries of one person mus
 STRANGERS = 10                # who may come besides everybody in the book: a face is one of them as likely as a visitor
 DOUBT = 3.0                   # nats (a factor of 20) by which odds must be clear to decide at once
 JOIN = 2.0                    # nats by which they must be clear to join two entries, which nobody can undo
+MOST_SURE = 0.99              # is said of no greeting: what the odds leave out (twins, a photograph) is rarer than 1 %
 
 
 def likeness(count, between, metric):
@@ -2237,6 +2240,16 @@ class Gallery:
                   if other is not visitor and (told_apart(visitor, other)
                                                or self._alike_odds(visitor, other) < self.metric.caution - DOUBT)]
         return known_odds(own, max(others, default=-math.inf))
+
+    def how_sure(self, odds):
+        """The probability, at most MOST_SURE, of what has these odds; a fixed tolerance, which has raised them, makes
+        nothing more sure."""
+        return min(MOST_SURE, float(np.exp(-np.logaddexp(0.0, self._raised() - odds))))
+
+    def how_sure_new(self, found):
+        """How sure it is that a face is nobody of those whom lookup_known_face() found for it."""
+        everybody = np.logaddexp.reduce([odds - self._raised() for odds, _ in found] + [-math.inf])
+        return min(MOST_SURE, float(np.exp(-np.logaddexp(0.0, everybody))))
 
     def _alike_odds(self, visitor, other):
         """The odds that two visitors are one person, as if each had been here once: who looked different at each visit
@@ -2595,11 +2608,13 @@ class Greeter:
         odds = self.book.odds_of(visitor, found) if visitor else -math.inf
         verdict = decide(best, odds, track.sightings, track.weight, self.metric.caution, last_chance)
         if verdict == "known":
+            track.sure = self.book.how_sure(odds)
             return self._settle(track, tracks, visitor, now)
         if verdict == "new" and track.worth_enrolling():
+            track.sure = self.book.how_sure_new(found)
             visitor = self.book.register_new_face(track.mean(), track.began, to_jpeg(track.picture), track.quality)
             track.visitor, track.enrolled = visitor.number, True
-            return [self.visits.enrol(visitor, track.began, now, track.sightings)]
+            return [self.visits.enrol(visitor, track.began, now, track.sightings)._replace(sure=track.sure)]
         return []
 
     def _settle(self, track, tracks, visitor, now):
@@ -2621,7 +2636,7 @@ class Greeter:
         event = self.visits.see(visitor, track.began, now)
         if track.quality > visitor.quality * PICTURE_BETTER and not visitor.ignored:
             visitor.jpeg, visitor.quality = to_jpeg(track.picture), track.quality
-        return [event] if event else []
+        return [event._replace(sure=track.sure)] if event else []
 
     def _reconsider(self, track, tracks, now):
         """A decided track whose newest evidence strongly says somebody else: somebody who was enrolled in this stay and
@@ -4406,9 +4421,15 @@ def iso_time(seconds):
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).astimezone().isoformat(timespec="seconds")
 
 
+def percent(share):
+    """The share in whole percent; "" for None."""
+    return "" if share is None else "%d" % round(100 * share)
+
+
 class EventLog:
     """The CSV file of --log: a row for each visit that begins or ends."""
-    HEADER = ("time", "event", "visitor", "name", "visit", "seconds")
+    HEADER = ("time", "event", "visitor", "name", "visit", "seconds", "sure")
+    BEFORE = HEADER[:-1]        # of a log that an earlier doorcam has begun, which goes on as it is
     WAITING = 1000              # rows that are kept while the file cannot be written
 
     def __init__(self, path):
@@ -4431,7 +4452,9 @@ class EventLog:
                 start = os.pread(file.fileno(), 4096, max(0, size - 4096)).replace(b"\r", b"\n").split(b"\n")[-1]
                 if start:  # somebody's editor, or a pulled plug, left an unfinished line, perhaps within a name
                     text.write('"\r\n' if start.count(b'"') % 2 else "\r\n")
-            csv.writer(text).writerows(([] if size else [self.HEADER]) + list(rows))
+            start = os.pread(file.fileno(), 100, 0).splitlines()[:1] if stat.S_ISREG(state.st_mode) else []
+            columns = len(self.BEFORE if start == [",".join(self.BEFORE).encode()] else self.HEADER)
+            csv.writer(text).writerows(row[:columns] for row in ([] if size else [self.HEADER]) + list(rows))
             data = text.getvalue().encode("utf-8")
             try:
                 if file.write(data) != len(data):
@@ -4447,7 +4470,7 @@ class EventLog:
         can."""
         seconds = "%d" % round(event.seconds) if event.kind == "left" else ""
         self._waiting.append((iso_time(event.moment), event.kind, event.visitor, spreadsheet_text(name), event.visit,
-                              seconds))
+                              seconds, percent(event.sure)))
         if len(self._waiting) > self.WAITING:
             self._waiting.popleft()
             self._lost += 1
@@ -4488,15 +4511,16 @@ def spreadsheet_text(text):
 
 
 class VisitCommand:
-    """The command of --on-visit, run for each visit that begins: the main loop looks after it, never waits for it."""
+    """The command of --on-visit, run for each visit that begins, or that of --on-leave, for each that ends: the main
+    loop looks after it, never waits for it."""
     AT_ONCE = 3                 # commands that run at the same time
     WAITING = 8                 # visits that wait for their command: more than that is no news any more
     SECONDS = 60.0              # after which a command is ended, with all that it has started in its process group
     AT_THE_END = 5.0            # s that the end of the program waits for commands
     PHOTO = "doorcam-visit-"    # what the names of photos begin with
 
-    def __init__(self, command):
-        self.command = command
+    def __init__(self, command, option="--on-visit", kinds=("new", "returned")):
+        self.command, self.option, self.kinds = command, option, kinds
         self._waiting, self._running = collections.deque(), []  # (variables, frame); (process, photo, until when)
         self._failed = self._dropped = self._no_photo = False
         with contextlib.suppress(OSError):  # photos left by a doorcam that was killed; nobody looks at them any more
@@ -4506,18 +4530,21 @@ class VisitCommand:
                     remove(path)
 
     def tell(self, event, name, frame):
-        """Has the command run if a visit of somebody of that name begins; frame: what the photo is to show, or None."""
-        if event.kind not in ("new", "returned"):
+        """Has the command run if the event, of somebody of that name, is of its kinds; frame: what the photo is to
+        show, be it the bytes of a JPEG, or None."""
+        if event.kind not in self.kinds:
             return
         full = len(self._waiting) == self.WAITING
         if full and not self._dropped:
-            say("the command of --on-visit is too slow: %d are waiting, visits are left out" % self.WAITING)
+            say("the command of %s is too slow: %d are waiting, visits are left out" % (self.option, self.WAITING))
         self._dropped = full or self._dropped and bool(self._waiting)
         if not full:
+            seconds = "" if event.seconds is None else int(event.seconds)
             self._waiting.append(({
                 "DOORCAM_EVENT": event.kind, "DOORCAM_VISITOR": event.visitor, "DOORCAM_NAME": name,
-                "DOORCAM_VISIT": event.visit,
-                "DOORCAM_SECONDS_AWAY": "" if event.seconds is None else int(event.seconds)}, frame))
+                "DOORCAM_VISIT": event.visit, "DOORCAM_SURE": percent(event.sure),
+                "DOORCAM_SECONDS": seconds if event.kind == "left" else "",
+                "DOORCAM_SECONDS_AWAY": "" if event.kind == "left" else seconds}, frame))
         self.look_after()
 
     def look_after(self):
@@ -4541,7 +4568,7 @@ class VisitCommand:
 
     def _run(self, variables, frame):
         """Starts the command for one visit."""
-        photo = self._photo(frame)
+        photo = "" if frame is None else self._photo(frame)
         environment = dict(STARTED_WITH)    # bytes: Python 3.6 without a locale can't make them of names
         environment[b"DOORCAM_PHOTO"] = os.fsencode(photo)
         try:
@@ -4561,10 +4588,11 @@ class VisitCommand:
         try:
             file, path = tempfile.mkstemp(".jpg", self.PHOTO)  # 0600
             with open(file, "wb") as photo:
-                photo.write(to_jpeg(frame) or b"")
+                photo.write(frame if isinstance(frame, bytes) else to_jpeg(frame) or b"")
         except (OSError, cv2.error) as error:
             if not self._no_photo:
-                say("the photo for --on-visit cannot be written (%s): the command is run without it" % why(error))
+                say("the photo for %s cannot be written (%s): the command is run without it"
+                    % (self.option, why(error)))
             remove(path)
             path = ""
         self._no_photo = not path
@@ -4573,7 +4601,7 @@ class VisitCommand:
     def _note(self, fault):
         """Says what went wrong with a command, once until one succeeds again; fault: None if nothing did."""
         if fault and not self._failed:
-            say("the command of --on-visit failed (%s); it is run for the next visits all the same" % fault)
+            say("the command of %s failed (%s); it is run for the next visits all the same" % (self.option, fault))
         self._failed = bool(fault)
 
     def close(self):
@@ -4582,7 +4610,7 @@ class VisitCommand:
         while self.look_after() and time.monotonic() < until:
             time.sleep(0.02)
         if self._running:
-            say("a command of --on-visit still runs: it is ended")
+            say("a command of %s still runs: it is ended" % self.option)
         for process, photo, _ in self._running:
             kill_group(process)
             remove(photo)
@@ -4602,15 +4630,19 @@ class Telling:
     def __init__(self, options):
         self.tellers = [EventLog(options.log)] if options.log else []
         self.tellers += [VisitCommand(options.on_visit)] if options.on_visit else []
+        self.tellers += [VisitCommand(options.on_leave, "--on-leave", ("left",))] if options.on_leave else []
 
     def tell(self, events, book, frame):
-        """Tells what happened; frame: what the photo for the command is to show, or None."""
+        """Tells what happened; frame: what the photo for the command is to show, or None. Who has left is on it no
+        more: that photo is the visitor's own picture, if there is one."""
         for event in events:
             visitor = book[event.visitor]
             if visitor and not visitor.ignored:
+                own = visitor.jpeg is not None and jpeg_fits(visitor.jpeg)
+                photo = frame if event.kind != "left" else visitor.jpeg if own else None
                 put_line(printable(sentence(event, visitor.name)))
                 for teller in self.tellers:
-                    teller.tell(event, visitor.name, frame)
+                    teller.tell(event, visitor.name, photo)
 
     def look_after(self):
         """Goes on with what waits."""
@@ -5493,8 +5525,11 @@ def add_telling_options(add):
     add("--on-visit", metavar="COMMAND", type=text_option,
         help="run this command of the shell's when a visit begins, with DOORCAM_EVENT (new or returned), "
              "DOORCAM_VISITOR (number), DOORCAM_NAME, DOORCAM_VISIT (how many visits), DOORCAM_SECONDS_AWAY (empty for "
-             "new) and DOORCAM_PHOTO (a JPEG, removed when the command ends) in its environment; it may take 60 "
-             "seconds, and what it prints is thrown away")
+             "new), DOORCAM_SURE (how sure that is, in percent) and DOORCAM_PHOTO (a JPEG, removed when the command "
+             "ends) in its environment; it may take 60 seconds, and what it prints is thrown away")
+    add("--on-leave", metavar="COMMAND", type=text_option,
+        help="the same when a visit is over (--visit-gap), with DOORCAM_SECONDS (its length), the event left, and the "
+             "visitor's own picture as DOORCAM_PHOTO")
     add("--stats", action="store_true", help="print a line of figures (JSON) at the end")
 
 

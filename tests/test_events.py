@@ -228,9 +228,9 @@ def test_while_somebody_writes_the_file_a_change_is_refused(folder, command):
 # ------------------------------------------------------------------------------------------ what is said and logged
 
 
-def event(kind="returned", name="", seconds=3600.0, moment=START, number=3, visit=3):
+def event(kind="returned", name="", seconds=3600.0, moment=START, number=3, visit=3, sure=None):
     """(Event, name), as what tells of it takes them."""
-    return doorcam.Event(kind, moment, number, visit, seconds), name
+    return doorcam.Event(kind, moment, number, visit, seconds, sure), name
 
 
 def test_the_lines_on_the_terminal():
@@ -255,7 +255,21 @@ def test_a_log_goes_on_after_a_restart_and_after_an_editor(tmp_path):
         doorcam.EventLog(str(path)).tell(*event("left", "Мария", 12.4))
     rows = log_rows(path)
     assert [row[1:2] for row in rows] == [["event"], ["returned"], [], ["left"]]
-    assert rows[3][1:] == ["left", "3", "Мария", "3", "12"]
+    assert rows[3][1:] == ["left", "3", "Мария", "3", "12", ""]
+
+
+def test_a_log_says_how_sure_a_greeting_is_but_one_begun_before_goes_on_as_it_is(tmp_path):
+    old = "time,event,visitor,name,visit,seconds\r\n2026-01-05T09:00:00+01:00,new,3,,1,\r\n"
+    for start, width, sure in (("", 7, ["91"]), (old, 6, [])):
+        path = tmp_path / "visits.csv"
+        path.write_bytes(start.encode())
+        log = doorcam.EventLog(str(path))
+        log.tell(*event(sure=0.912))
+        log.tell(*event("left", seconds=60.0))
+        rows = log_rows(path)
+        assert {len(row) for row in rows} == {width} and rows[-2][6:] == sure and rows[-1][6:] == [""] * len(sure)
+        assert rows[0] == list(doorcam.EventLog.HEADER)[:width]
+        assert [visit[3] for visit in doorcam.read_visits(str(path))][-1] == 60  # report reads both
 
 
 def test_a_log_that_is_replaced_or_deleted_is_written_anew(tmp_path):
@@ -415,6 +429,31 @@ def test_what_the_variables_are(tmp_path, on_visit):
     assert not list(tmp_path.glob("hacked")) and not os.path.exists("hacked")
 
 
+def test_a_command_for_who_leaves(tmp_path, on_visit, monkeypatch, capsys):
+    command = on_visit('echo "$DOORCAM_EVENT,$DOORCAM_VISITOR,$DOORCAM_NAME,$DOORCAM_VISIT,$DOORCAM_SECONDS,'
+                       '$DOORCAM_SECONDS_AWAY,$DOORCAM_SURE,$DOORCAM_PHOTO" >> %s/got; cp "$DOORCAM_PHOTO" %s/photo.jpg'
+                       % (tmp_path, tmp_path), option="--on-leave", kinds=("left",))
+    for kind in ("new", "returned", "mistaken"):
+        command.tell(*event(kind), frame=PHOTO)
+    command.tell(*event("left", "Мария", 61.7), frame=b"the bytes of a JPEG")
+    wait_for((tmp_path / "photo.jpg").exists, 10, "the command")
+    wait_for(lambda: not command.look_after(), 10, "its end")
+    assert (tmp_path / "photo.jpg").read_bytes() == b"the bytes of a JPEG"
+    command.tell(*event("left", number=4), frame=None)  # who has no picture
+    command.close()
+    first, second = (tmp_path / "got").read_text().splitlines()
+    assert first.startswith("left,3,Мария,3,61,,,/") and second == "left,4,,3,3600,,,"
+    one_line(capsys.readouterr().err, "--on-leave failed (status 1)")  # cp has nothing to copy
+
+
+def test_how_sure_it_is_is_told_in_percent(tmp_path, on_visit):
+    command = on_visit('echo "$DOORCAM_SURE,$DOORCAM_SECONDS" > %s/$DOORCAM_VISITOR' % tmp_path)
+    for number, sure in ((1, 0.987), (2, None)):
+        command.tell(*event(number=number, sure=sure), frame=PHOTO)
+    command.close()
+    assert [(tmp_path / name).read_text() for name in "12"] == ["99,\n", ",\n"]
+
+
 @pytest.mark.parametrize("text, reason", (("exit 3", "status 3"), ("no-such-command-here x", "not found"),
                                           ("kill -9 $$", "status -9")))
 def test_a_command_that_fails_is_said_once(text, reason, on_visit, capsys):
@@ -551,8 +590,17 @@ def test_the_whole_program_runs_the_command_and_waits_for_it(folder, clip):
     assert re.search(r"^\d\d:\d\d:\d\d Мария returned \(visit 4\)$", out, re.M)
     kind, name, visit, size = (folder / "got").read_text().split()
     assert (kind, name, visit) == ("returned", "Мария", "4") and int(size) > 5000
-    assert [row[1:5] for row in log_rows(folder / "log.csv")[1:]] == [["returned", "1", "Мария", "4"],
-                                                                      ["left", "1", "Мария", "4"]]
+    rows = log_rows(folder / "log.csv")[1:]
+    assert [row[1:5] for row in rows] == [["returned", "1", "Мария", "4"], ["left", "1", "Мария", "4"]]
+    assert 50 < int(rows[0][6]) <= 99 and rows[1][6] == ""
+
+
+def test_who_has_left_is_told_with_the_picture_in_the_book(folder, clip):
+    jpeg = visitors_in(folder)[1].jpeg
+    status, _, err = run(folder, "--headless", "--source", clip, "--on-leave",
+                         'echo "$DOORCAM_EVENT $DOORCAM_VISIT $DOORCAM_SECONDS" >> got; cp "$DOORCAM_PHOTO" photo.jpg')
+    assert (status, err) == (0, "") and (folder / "got").read_text() == "left 4 2\n"
+    assert (folder / "photo.jpg").read_bytes() in (jpeg, visitors_in(folder)[1].jpeg)
 
 
 def test_the_command_gets_the_environment_that_doorcam_was_started_with(folder, clip):
