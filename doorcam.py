@@ -48,6 +48,7 @@ import fcntl
 import functools
 import gc
 import glob
+import hashlib
 import html
 import importlib.util
 import inspect
@@ -4623,6 +4624,206 @@ def kill_group(process):
         os.killpg(process.pid, signal.SIGKILL)
 
 
+class Broker(typing.NamedTuple):
+    """What --mqtt names."""
+    host: str
+    port: int
+    tls: bool
+    user: object                # None: nobody is asked for
+    password: object
+
+    def __str__(self):
+        return "%s://%s:%d" % ("mqtts" if self.tls else "mqtt", self.host, self.port)
+
+
+def parse_broker(text):
+    """The Broker of an address, or of the first line of a file, so that the password stands in no list of processes.
+    ValueError if it is neither; OSError if the file cannot be read."""
+    if os.path.exists(text):
+        with open(text, encoding="utf-8-sig", errors="replace") as file:
+            text = file.readline(1000).strip()
+    parts = urllib.parse.urlsplit(text)
+    tls = {"mqtt": False, "mqtts": True}.get(parts.scheme)
+    if tls is None or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError
+    user, password = (None if one is None else urllib.parse.unquote(one) for one in (parts.username, parts.password))
+    return Broker(parts.hostname, parts.port or (8883 if tls else 1883), tls, user, password)
+
+
+class Mqtt:
+    """Tells a broker of MQTT, as Home Assistant wants it
+    (https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload). paho's thread has the connection; what
+    it calls here only notes what happened, and the main loop does the rest, without waiting. What is there at a time
+    (`_kept`) is retained by the broker, and sent anew with each connection; of what happens each is sent once."""
+    EVENTS = ("new", "returned", "left")
+    AT_ONCE = 20                # events that are on their way
+    WAITING = 1000              # events that wait for the broker;
+    LATE = 600.0                # s after which one of these is no news any more
+    STEADY = 5.0                # s that a connection must hold to be one
+    AT_THE_END = 2.0            # s that the end of the program waits for the broker
+    MOST_LETTERS = 255          # of a state of Home Assistant's
+    ABOUT = "https://medium.com/@ageitgey/build-a-face-recognition-system-for-60-with-the-new-nvidia-jetson-nano-2gb-" \
+            "and-python-46edbddd7264"
+
+    def __init__(self, broker, book):
+        """broker: a Broker; book: the path of the known-faces file, which with the machine is who doorcam is there."""
+        self._broker, self._last = str(broker), None    # the number of who came last
+        self._events, self._flying = collections.deque(maxlen=self.WAITING), []     # (s, payload); paho's infos
+        self._connected, self._fresh, self._since = False, False, math.inf          # _fresh: nothing is sent yet
+        self._trouble, self._said = "", False           # what keeps it from being connected
+        machine = socket.gethostname().encode()
+        with contextlib.suppress(OSError), open("/etc/machine-id", "rb") as file:
+            machine = file.read(100)
+        self.id = "doorcam_" + hashlib.sha256(machine + os.fsencode(os.path.realpath(book))).hexdigest()[:12]
+        self.topic = self.id.replace("_", "/")
+        self._config = "homeassistant/device/%s/config" % self.id
+        self._kept = collections.OrderedDict([(self._config, json.dumps(self.discovery()))])    # topic: payload
+        self._sent = {}                                 # topic: (payload, paho's info)
+        self._keep("available", "online")
+        self._client = self._start(broker)
+
+    def discovery(self):
+        """The payload by which Home Assistant makes a device of doorcam."""
+        def part(platform, topic, name, **more):
+            return dict(more, p=platform, name=name, unique_id="%s_%s" % (self.id, topic),
+                        **{"image_topic" if platform == "image" else "state_topic": "%s/%s" % (self.topic, topic)})
+        return {
+            "dev": {"ids": [self.id], "name": TITLE, "mf": TITLE, "mdl": "door camera", "sw": VERSION},
+            "o": {"name": TITLE, "sw": VERSION, "url": self.ABOUT},
+            "availability_topic": self.topic + "/available",
+            "cmps": {"at_door": part("binary_sensor", "at_door", "Somebody at the door", device_class="occupancy"),
+                     "who": part("sensor", "who", "Who is at the door", icon="mdi:account-multiple"),
+                     "last": part("sensor", "last", "Last visitor", icon="mdi:account-clock"),
+                     "event": part("event", "event", "Visit", event_types=list(self.EVENTS), icon="mdi:walk"),
+                     "picture": part("image", "picture", "Last visit", content_type="image/jpeg")}}
+
+    def _start(self, broker):
+        """paho's client, which connects from now on, again and again."""
+        try:
+            import paho.mqtt.client as mqtt
+        except ImportError:
+            raise DoorcamError("--mqtt needs the package paho-mqtt: %s install 'paho-mqtt<3'" % PIP)
+        version = [mqtt.CallbackAPIVersion.VERSION2] if hasattr(mqtt, "CallbackAPIVersion") else []  # from paho 2 on
+        client = mqtt.Client(*version, client_id=self.id)
+        client.on_connect = functools.partial(self._on_connect, mqtt.connack_string)
+        client.on_disconnect, client.on_message = self._on_disconnect, self._on_message
+        client.reconnect = functools.partial(self._connect, client.reconnect)
+        client.username_pw_set(broker.user, broker.password)
+        client.will_set(self.topic + "/available", "offline", 1, True)
+        client.reconnect_delay_set(1, 30)
+        if broker.tls:
+            client.tls_set()
+        client.connect_async(broker.host, broker.port, 30)
+        client.loop_start()
+        return client
+
+    def _connect(self, connect):
+        """One try of paho's thread, which OSError does not end."""
+        try:
+            return connect()
+        except (OSError, ValueError) as error:  # ValueError: no name that a network has; a wrong certificate
+            self._trouble = "cannot be reached (%s)" % why(error)
+            raise OSError(str(error))
+
+    def _on_connect(self, text, client, data, flags, code, *_):
+        if code == 0:
+            client.subscribe("homeassistant/status", 1)
+            self._since, self._fresh, self._trouble, self._connected = time.monotonic(), True, "", True
+        else:
+            self._trouble = "refuses doorcam (%s)" % (text(code) if isinstance(code, int) else code)
+
+    def _on_disconnect(self, *_):
+        self._connected, self._trouble = False, self._trouble or "has gone"
+
+    def _on_message(self, client, data, message):
+        """Home Assistant has started: it may have lost what it was told of doorcam."""
+        if message.payload == b"online":
+            self._sent.pop(self._config, None)
+
+    def _keep(self, topic, payload):
+        topic = "%s/%s" % (self.topic, topic)
+        if self._kept.get(topic) != payload:
+            self._kept[topic] = payload
+
+    def see(self, there, book):
+        """Called again and again: who is at the door, and who came last; there: Visitors, none of them ignored."""
+        who = ", ".join(map(called, there)) or "nobody"
+        self._keep("at_door", "ON" if there else "OFF")
+        self._keep("who", who if len(who) <= self.MOST_LETTERS else who[:self.MOST_LETTERS - 3] + "...")
+        last = book[self._last]
+        if last is None or last.ignored:  # or nobody yet: who came last of those in the book
+            last = max((one for one in book.visitors.values() if not one.ignored), default=None,
+                       key=lambda one: one.first_seen_this_interaction)
+            self._last = last and last.number
+            self._keep("picture", last.jpeg if last and last.jpeg and jpeg_fits(last.jpeg) else b"")
+        self._keep("last", called(last) if last else "None")  # None: unknown to Home Assistant
+
+    def tell(self, event, name, frame):
+        """Tells of a visit that begins or ends; frame: the picture of one that begins."""
+        if event.kind == "mistaken" and event.visitor == self._last:
+            self._last = None
+        if event.kind not in self.EVENTS:
+            return
+        seconds = None if event.seconds is None else int(event.seconds)
+        if event.kind != "left":
+            self._last = event.visitor
+            self._keep("picture", to_jpeg(frame) or b"")
+        self._events.append((time.monotonic(), json.dumps({
+            "event_type": event.kind, "visitor": event.visitor, "name": name, "visit": event.visit,
+            "time": iso_time(event.moment), "seconds": seconds if event.kind == "left" else None,
+            "seconds_away": None if event.kind == "left" else seconds,
+            "sure": None if event.sure is None else int(percent(event.sure))})))
+
+    def look_after(self):
+        """Sends what is due, at most one of each topic at a time, and says once if that cannot be."""
+        now, trouble = time.monotonic(), self._trouble
+        if trouble and not self._said:
+            say("%s %s: it is tried again until it is there" % (self._broker, trouble))
+            self._said = True
+        if not self._connected:
+            return
+        if self._said and not trouble and now - self._since > self.STEADY:
+            say("%s is there again" % self._broker)
+            self._said = False
+        if self._fresh:
+            self._fresh, self._sent, self._flying = False, {}, []
+        for topic, payload in self._kept.items():
+            before, info = self._sent.get(topic, (None, None))
+            if before is not payload and (info is None or arrived(info)):
+                self._sent[topic] = payload, self._client.publish(topic, payload, 0, True)
+        self._flying = [info for info in self._flying if not arrived(info)]
+        while self._events and len(self._flying) < self.AT_ONCE:
+            since, payload = self._events.popleft()
+            if now - since < self.LATE:
+                self._flying.append(self._client.publish(self.topic + "/event", payload, 2))  # 2: no more than once
+
+    def close(self):
+        """Says that doorcam is gone, if the broker listens, and does not wait long for it."""
+        until, last = time.monotonic() + self.AT_THE_END, None
+        self._keep("at_door", "OFF")
+        self._keep("who", "nobody")
+        while time.monotonic() < until and not self._trouble and not (last and arrived(last)):
+            self.look_after()
+            if last is None and self._connected and not self._events and not self._flying:
+                self._keep("available", "offline")
+                last = self._client.publish(self.topic + "/available", "offline", 1, True)
+            time.sleep(0.02)
+        self._client.disconnect()
+
+
+def arrived(info):
+    """Whether what paho was to send is sent, or will never be; info: what publish() returned."""
+    try:
+        return info.is_published()
+    except (ValueError, RuntimeError):
+        return True
+
+
+def called(visitor):
+    """What a visitor is called in a message."""
+    return visitor.name or "visitor %d" % visitor.number
+
+
 class Telling:
     """Where it is told that visits begin and end, unless a visitor is ignored: the terminal, and each of the tellers,
     such as the log: tell(event, name, frame), look_after() again and again, close()."""
@@ -4631,6 +4832,8 @@ class Telling:
         self.tellers = [EventLog(options.log)] if options.log else []
         self.tellers += [VisitCommand(options.on_visit)] if options.on_visit else []
         self.tellers += [VisitCommand(options.on_leave, "--on-leave", ("left",))] if options.on_leave else []
+        self.mqtt = Mqtt(options.mqtt, faces_path(options) or DEFAULT_FACES) if options.mqtt else None
+        self.tellers += [self.mqtt] if self.mqtt else []
 
     def tell(self, events, book, frame):
         """Tells what happened; frame: what the photo for the command is to show, or None. Who has left is on it no
@@ -4983,6 +5186,8 @@ class House:
         """What is due from time to time: what waits to be told; what systemd is told; and visitors are removed as
         --forget-after says, at first and once an hour."""
         self.recognition.introduce()
+        if self.telling.mqtt and not self.loading:
+            self.telling.mqtt.see(self.visits.at_door(now), self.book)
         self.telling.look_after()
         if self.notify.wanted:
             lost = self.camera and self.camera.silent() > CAMERA_LOST
@@ -5449,6 +5654,16 @@ def text_option(text):
     return text
 
 
+def broker_option(text):
+    try:
+        return parse_broker(text)
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(
+            "its file cannot be read (%s)" % why(error) if isinstance(error, OSError) else
+            "it is neither an address such as mqtt://localhost, with user and password as --help has them (%2F for /, "
+            "%3F for ?, %23 for #, %40 for @, %3A for :, %25 for %), nor a file with one in its first line")
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that says what is wrong in one line, without the usage."""
 
@@ -5530,6 +5745,11 @@ def add_telling_options(add):
     add("--on-leave", metavar="COMMAND", type=text_option,
         help="the same when a visit is over (--visit-gap), with DOORCAM_SECONDS (its length), the event left, and the "
              "visitor's own picture as DOORCAM_PHOTO")
+    add("--mqtt", metavar="ADDRESS", type=broker_option,
+        help="tell Home Assistant, or anything else that speaks MQTT, through the package paho-mqtt: "
+             "mqtt://user:password@host, mqtts:// with TLS, or a file with that in its first line, so that other users "
+             "do not see the password; the topics are available, at_door (ON or OFF), who, last, picture (JPEG) and "
+             "event (JSON), all under doorcam/ and a code of this machine and its file of known faces")
     add("--stats", action="store_true", help="print a line of figures (JSON) at the end")
 
 
