@@ -210,6 +210,7 @@ class Event(typing.NamedTuple):
     seconds: object = None      # left: from the first to the last sight; returned: since the visit before,
                                 # None where its time is in the future, so that nobody knows
     sure: object = None         # new, returned: how sure it is, 0 to MOST_SURE; None where that was not asked
+    again: bool = False         # it was told and taken back before, in the same stay: no news, but for the log
 
 
 class Mark(typing.NamedTuple):
@@ -1888,6 +1889,7 @@ class Track:
         self.scores = 0.0           # sum of the detector's scores of these
         self.visitor = None         # the number, once decided,
         self.sure = None            # and how sure that was, see Gallery.how_sure()
+        self.mistaken = set()       # numbers of visitors for whom it was taken, and is not any more
         self.before = None          # what was Before that; None: it is not taken back
         self.picture, self.quality = None, 0.0  # the best of the stay
 
@@ -2079,9 +2081,9 @@ class Visitor:
     """One person in the book. Times are seconds since the epoch."""
     __slots__ = ("number", "name", "first_seen", "first_seen_this_interaction", "last_seen", "seen_count",
                  "seen_frames", "encodings", "jpeg", "quality", "seconds_before", "longest", "apart", "ignored",
-                 "engine", "others", "extra", "shown_new")
+                 "engine", "others", "extra", "shown_new", "open")
     OF_VISITS = ("first_seen", "first_seen_this_interaction", "last_seen", "seen_count", "seen_frames",
-                 "seconds_before", "longest", "jpeg", "quality", "apart")  # what a sight of the visitor may change
+                 "seconds_before", "longest", "jpeg", "quality", "apart", "open")  # what a sight may change
 
     def __init__(self, number, encodings, first_seen, engine, jpeg=None):
         self.number, self.engine = number, engine
@@ -2093,6 +2095,7 @@ class Visitor:
         self.seconds_before = 0.0                       # at the door, in the visits before this one
         self.longest = 0.0                              # s, of the visits before this one
         self.name, self.ignored = "", False
+        self.open = False                               # the last visit may go on: that it is over was not told
         self.apart = set()                              # numbers of visitors seen in one frame with this one
         self.extra = {}                                 # what other programs keep in the record
         self.shown_new = -math.inf                      # since when the label says so; infinite: it has not yet
@@ -2340,7 +2343,8 @@ class Book(Gallery):
                 self.changed.add(other.number)
         self._merge_encodings(gone, stays)
         earlier, later = sorted((gone, stays), key=lambda visitor: visitor.last_seen)
-        together = later.first_seen_this_interaction - earlier.last_seen < self.gap  # two halves of one visit
+        together = (later.first_seen_this_interaction - earlier.last_seen < self.gap  # two halves of one visit,
+                    and earlier.open >= later.open)     # unless it was told that the first is over
         before = gone.seconds_before + stays.seconds_before + (0 if together else earlier.this_visit())
         longest = max(gone.longest, stays.longest, 0 if together else earlier.this_visit())
         begun = min(gone.first_seen_this_interaction, stays.first_seen_this_interaction) if together \
@@ -2349,7 +2353,7 @@ class Book(Gallery):
         stays.seen_count += gone.seen_count - (1 if together else 0)
         stays.seen_frames += gone.seen_frames
         stays.first_seen = min(gone.first_seen, stays.first_seen)
-        stays.last_seen, stays.first_seen_this_interaction = later.last_seen, begun
+        stays.last_seen, stays.first_seen_this_interaction, stays.open = later.last_seen, begun, later.open
         stays.name, stays.ignored = stays.name or gone.name, stays.ignored or gone.ignored
         stays.apart |= gone.apart
         if stays.ignored:  # no picture is kept of them
@@ -2467,11 +2471,13 @@ def picture_face(picture):
 
 class Visits:
     """Whose visits go on, and who was seen in this run, whose times are therefore of this run's clock. It holds their
-    numbers; a visit goes on until its visitor was not seen for the book's gap, at no door."""
+    numbers; a visit goes on until its visitor was not seen for the book's gap, at no door, be it in the run before."""
 
     def __init__(self, book):
-        self.book = book
-        self._going, self._met = [], set()      # in the order in which they began
+        self.book, self._met = book, set()
+        there = sorted((one for one in book.visitors.values() if one.open),
+                       key=lambda one: one.first_seen_this_interaction)
+        self._going = [visitor.number for visitor in there]     # in the order in which they began
 
     def going(self):
         """{number: Visitor} of those whose visits go on."""
@@ -2496,10 +2502,9 @@ class Visits:
     def see(self, visitor, since, now):
         """A known visitor, in the picture since `since`, is at the door at `now`; the Event if a visit begins with it,
         else None."""
-        goes_on, ended = visitor.number in self.going(), visitor.number in self._met  # ended: that was told
-        gap = math.inf if goes_on else -math.inf if ended else self.book.gap
-        event, away = None, since - visitor.last_seen
-        unknown = visitor.last_seen > now + CLOCK_JUMP and not goes_on and not ended  # of a run with another clock
+        goes_on, met = visitor.number in self.going(), visitor.number in self._met
+        gap = self.book.gap if not met else math.inf if goes_on else -math.inf  # the last: that it is over was told
+        event, away, unknown = None, since - visitor.last_seen, self._of_other_clock(visitor, now)
         if away >= gap or unknown:
             visitor.begin_visit(since)
             event = Event("returned", since, visitor.number, visitor.seen_count, None if unknown else away)
@@ -2509,7 +2514,12 @@ class Visits:
         self._note(visitor)
         return event
 
+    def _of_other_clock(self, visitor, now):
+        """Whether a visitor was seen last in the future: in a run with another clock."""
+        return visitor.last_seen > now + CLOCK_JUMP and visitor.number not in self._met
+
     def _note(self, visitor):
+        visitor.open = True
         self._going += [] if visitor.number in self._going else [visitor.number]
         self._met.add(visitor.number)
         self.book.changed.add(visitor.number)
@@ -2535,9 +2545,12 @@ class Visits:
         until = min([now] + [max(track.began, track.seen - LOOKING_LIMIT) for track in tracks
                              if track.visitor is None])  # who is not decided yet may have come back in time
         over = [visitor for number, visitor in self.going().items()
-                if all_of_them or (number not in present and until - visitor.last_seen >= self.book.gap)]
+                if all_of_them or (number not in present and (until - visitor.last_seen >= self.book.gap
+                                                              or self._of_other_clock(visitor, now)))]
         for visitor in over:
+            visitor.open = False
             self._going.remove(visitor.number)
+            self.book.changed.add(visitor.number)
         return [Event("left", visitor.last_seen, visitor.number, visitor.seen_count, visitor.this_visit())
                 for visitor in over]
 
@@ -2634,10 +2647,10 @@ class Greeter:
     def _see(self, track, now):
         """Books that the track's visitor is there; the Events that follow."""
         visitor = self.book[track.visitor]
-        event = self.visits.see(visitor, track.began, now)
+        event, again = self.visits.see(visitor, track.began, now), visitor.number in track.mistaken
         if track.quality > visitor.quality * PICTURE_BETTER and not visitor.ignored:
             visitor.jpeg, visitor.quality = to_jpeg(track.picture), track.quality
-        return [event._replace(sure=track.sure)] if event else []
+        return [event._replace(sure=track.sure, again=again)] if event else []
 
     def _reconsider(self, track, tracks, now):
         """A decided track whose newest evidence strongly says somebody else: somebody who was enrolled in this stay and
@@ -2667,6 +2680,7 @@ class Greeter:
             other.apart.discard(visitor.number)
             self.book.changed.add(other.number)
         track.visitor, track.before, track.evidence = None, None, track.evidence[-ENOUGH_SIGHTINGS:]
+        track.mistaken.add(visitor.number)
         return [event] if event else []
 
     def _note_together(self, tracks):
@@ -2993,7 +3007,7 @@ def record_of(visitor, numbers_given):
         metadata[key] = datetime.datetime.fromtimestamp(getattr(visitor, key))
         metadata["utc"][key] = float(getattr(visitor, key)), metadata[key]
     for key, kind in (("number", int), ("name", str), ("ignored", bool), ("engine", str), ("seconds_before", float),
-                      ("longest", float)):
+                      ("longest", float), ("open", bool)):
         metadata[key] = kind(getattr(visitor, key))  # numpy's own numbers would name numpy's insides in the file
     for key in ("seen_count", "seen_frames"):
         metadata[key] = min(int(getattr(visitor, key)), MAX_NUMBER)
@@ -3205,7 +3219,7 @@ def read_picture(value):
 SEEN_KEYS = ("first_seen", "first_seen_this_interaction", "last_seen")  # in the order of time
 OWN_KEYS = SEEN_KEYS + ("seen_count", "seen_frames", "face_image", "number", "name", "ignored", "engine", "longest",
                         "seconds_before", "face_image_quality", "encodings", "other_encodings", "apart",
-                        "numbers_given", "utc")
+                        "numbers_given", "utc", "open")
 
 
 def read_visitor(encoding, metadata):
@@ -3226,6 +3240,7 @@ def read_visitor(encoding, metadata):
     visitor.seconds_before = read_number(metadata, "seconds_before", 0.0)
     visitor.longest = read_number(metadata, "longest", 0.0)
     visitor.name, visitor.ignored = clean_name(metadata.get("name") or ""), bool(metadata.get("ignored"))
+    visitor.open = bool(metadata.get("open"))
     visitor.apart = {number for number in (metadata.get("apart") or [])[:MAX_APART] if isinstance(number, int)}
     visitor.extra = {key: value for key, value in metadata.items() if key not in OWN_KEYS}
     return visitor
@@ -4533,7 +4548,7 @@ class VisitCommand:
     def tell(self, event, name, frame):
         """Has the command run if the event, of somebody of that name, is of its kinds; frame: what the photo is to
         show, be it the bytes of a JPEG, or None."""
-        if event.kind not in self.kinds:
+        if event.kind not in self.kinds or event.again:
             return
         full = len(self._waiting) == self.WAITING
         if full and not self._dropped:
@@ -4768,6 +4783,8 @@ class Mqtt:
         if event.kind != "left":
             self._last = event.visitor
             self._keep("picture", to_jpeg(frame) or b"")
+        if event.again:
+            return
         self._events.append((time.monotonic(), json.dumps({
             "event_type": event.kind, "visitor": event.visitor, "name": name, "visit": event.visit,
             "time": iso_time(event.moment), "seconds": seconds if event.kind == "left" else None,
@@ -5227,10 +5244,11 @@ class House:
         return True
 
     def finish_visits(self):
-        """Ends what goes on, and saves."""
-        now = self.door.moment if self.door.moment is not None else time.time()
+        """Ends what goes on, and saves. The visits before a live camera may go on when doorcam starts again: if they do
+        not, it is told then that they are over."""
+        now, over = self.door.moment if self.door.moment is not None else time.time(), not self.camera
         try:
-            events = self.door.end_tracks(now, True) + self.visits.end([], now, True)
+            events = self.door.end_tracks(now, True) + self.visits.end([], now, over or self.camera.ended)
             self.telling.tell(events, self.book, self.door.frame)
         finally:
             self.saver.close()
