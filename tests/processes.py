@@ -69,7 +69,6 @@ PACKAGES = {"Xvfb": "xvfb", "xdotool": "xdotool", "xwininfo": "x11-utils", "xpro
             "setxkbmap": "x11-xkb-utils", "wmctrl": "wmctrl", "openbox": "openbox", "import": "imagemagick",
             "ffmpeg": "ffmpeg", "curl": "curl",
             "mosquitto": "mosquitto", "mosquitto_passwd": "mosquitto",
-            "mosquitto_pub": "mosquitto-clients", "mosquitto_sub": "mosquitto-clients",
             "chromium": "chromium", "systemd-analyze": "systemd", "fc-list": "fontconfig", "pgrep": "procps"}
 SBIN = "/usr/sbin"            # where servers are, which is not on everybody's PATH
 SYSTEM_PYTHON = "/usr/bin/python3"      # whose OpenCV has GStreamer

@@ -12,7 +12,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,7 @@ from PIL import Image, ImageOps
 
 import doorcam
 from helpers import START, Story, book_of, face, person
-from processes import EXAMPLE, environment, one_line, process, run_doorcam, tool, visit_frames, wait_for, write_clip
+from processes import EXAMPLE, environment, one_line, run_doorcam, tool, visit_frames, wait_for, write_clip
 
 HOSTILE = ("=cmd|' /C calc'!A0", "a\x1b[2J\x07b", "'; rm -rf ~; $(reboot) `id`", "<script>alert(1)</script>", "-n",
            "%s%n{0}\\", "x" * 10000, "\u202eabc", "Мария", "مريم", "李明", "")
@@ -446,6 +445,18 @@ def test_a_command_for_who_leaves(tmp_path, on_visit, monkeypatch, capsys):
     one_line(capsys.readouterr().err, "--on-leave failed (status 1)")  # cp has nothing to copy
 
 
+def test_what_was_told_and_taken_back_is_not_sent_again_but_logged(tmp_path, on_visit):
+    command, log = on_visit("echo x >> %s/runs" % tmp_path), doorcam.EventLog(str(tmp_path / "visits.csv"))
+    told, name = event()
+    for one in (told, told._replace(kind="mistaken"), told._replace(again=True)):
+        command.tell(one, name, PHOTO)
+        log.tell(one, name)
+    command.close()
+    assert (tmp_path / "runs").read_text() == "x\n"
+    assert [row[1] for row in log_rows(tmp_path / "visits.csv")[1:]] == ["returned", "mistaken", "returned"]
+    assert len(doorcam.read_visits(str(tmp_path / "visits.csv"))) == 1
+
+
 def test_how_sure_it_is_is_told_in_percent(tmp_path, on_visit):
     command = on_visit('echo "$DOORCAM_SURE,$DOORCAM_SECONDS" > %s/$DOORCAM_VISITOR' % tmp_path)
     for number, sure in ((1, 0.987), (2, None)):
@@ -708,37 +719,55 @@ def test_the_recipes_for_the_web(service, host, path, web, on_visit, capsys):
             assert fields == {"event": ["returned"], "name": [NAME], "visitor": ["3"]}
 
 
-def test_the_recipe_for_mqtt(on_visit, capsys, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    tool("mosquitto", "mosquitto_sub")
-    with process("mosquitto", "-p", port, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-        wait_for(lambda: not subprocess.call((tool("mosquitto_pub"), "-p", port, "-t", "ready", "-m", "x", "-r"),
-                                             stderr=subprocess.DEVNULL), 20, "the broker")
-        with open(str(tmp_path / "got"), "wb") as file:
-            with process("mosquitto_sub", "-p", port, "-t", "doorcam/#", "-t", "ready", "-C", "3", "-F", "%t %x",
-                         stdout=file) as listener:
-                wait_for(lambda: b"ready" in (tmp_path / "got").read_bytes(), 20, "the listener")
-                run_recipe(recipe("MQTT").replace("-h homeassistant.local", "-p " + port), on_visit)
-                assert listener.wait(20) == 0
-    assert capsys.readouterr().err == ""
-    got = dict(line.split(" ") for line in (tmp_path / "got").read_text().splitlines())
-    assert bytes.fromhex(got["doorcam/visit"]).decode() == NAME
-    assert bytes.fromhex(got["doorcam/photo"]) == doorcam.to_jpeg(PHOTO)
+def wish(comment, folder):
+    """The line of README.md for a wish, by its comment; a command below it says that it was run."""
+    (line,) = [line for line in recipe("says which visits it is for").splitlines() if comment in line]
+    return "%s\ntouch %s/$DOORCAM_VISITOR" % (line, folder)
 
 
-def test_the_song_is_played_for_its_visitor_only(on_visit, tmp_path, monkeypatch):
+DAY = 86400.0
+
+
+@pytest.mark.parametrize("comment, wanted", [("newcomers only", {"1", "2"}), ("without a name", {"1", "3", "5"}),
+                                             ("after a week", {"4", "5"})])
+def test_who_is_told_of(comment, wanted, tmp_path, on_visit, capsys):
+    command = on_visit(wish(comment, tmp_path), AT_ONCE=9)
+    for number, (kind, name, away) in enumerate((("new", "", None), ("new", NAME, None), ("returned", "", 7 * DAY - 1),
+                                                 ("returned", NAME, 7 * DAY), ("returned", "", 1e7)), 1):
+        command.tell(*event(kind, name, away, number=number), frame=PHOTO)
+    command.close()
+    assert set(os.listdir(str(tmp_path))) == wanted and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("hours, wanted", [((22, 23, 0, 1, 6), set()), ((7, 8, 9), {"7", "8", "9"}),
+                                           ((10, 12, 19, 20, 21), {"10", "12", "19", "20", "21"})])
+def test_none_by_night(hours, wanted, tmp_path, on_visit, monkeypatch, capsys):
+    (tmp_path / "date").write_text('#!/bin/sh\n[ "$1" = +%H ] && cat hour\n')
+    (tmp_path / "date").chmod(0o755)
+    (tmp_path / "told").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(doorcam.STARTED_WITH, b"PATH", os.fsencode("%s:%s" % (tmp_path, os.environ["PATH"])))
+    for hour in hours:
+        (tmp_path / "hour").write_text("%02d\n" % hour)
+        command = on_visit(wish("by night", tmp_path / "told"))
+        command.tell(*event(number=hour), frame=PHOTO)
+        command.close()
+    assert set(os.listdir(str(tmp_path / "told"))) == wanted and capsys.readouterr().err == ""
+
+
+def test_the_song_is_played_for_its_visitor_only(on_visit, tmp_path, monkeypatch, capsys):
     player = tmp_path / "mpg123"
     player.write_text('#!/bin/sh\necho "$@" >> %s/songs\n' % tmp_path)
     player.chmod(0o755)
+    (tmp_path / "told").mkdir()
     monkeypatch.setitem(doorcam.STARTED_WITH, b"PATH", os.fsencode("%s:%s" % (tmp_path, os.environ["PATH"])))
-    command = on_visit(recipe("song"), AT_THE_END=20.0)
+    command = on_visit(wish("comes home", tmp_path / "told"), AT_THE_END=20.0)
     for number in (1, 3, 4):
         command.tell(*event(number=number), frame=PHOTO)
     command.close()
     wait_for((tmp_path / "songs").exists, 10, "the song")
-    assert (tmp_path / "songs").read_text() == "-q welcome.mp3\n"
+    assert (tmp_path / "songs").read_text() == "-q welcome.mp3\n" and capsys.readouterr().err == ""
+    assert set(os.listdir(str(tmp_path / "told"))) == {"1", "3", "4"}  # what stands below it is run for everybody
 
 
 # ------------------------------------------------------------------------------------------------------ privacy

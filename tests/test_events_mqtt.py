@@ -296,6 +296,11 @@ def test_who_came_last_is_somebody_who_may_be_told(teller, broker, listener):
     told(b"Anna Maria", doorcam.to_jpeg(FRAME))
     mqtt.tell(event("mistaken", number=1), "Anna", FRAME)
     told(b"Ben", jpegs[2])
+    mqtt.tell(event(number=1)._replace(again=True), "Anna", FRAME)  # it was she after all
+    told(b"Anna Maria", doorcam.to_jpeg(FRAME))
+    book.ignore(1)
+    told(b"Ben", jpegs[2])
+    book.visitors[1].ignored, book.visitors[1].jpeg = False, jpegs[1]
     book.forget(2)
     told(b"Anna Maria", jpegs[1])
     book.ignore(1)

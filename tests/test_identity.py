@@ -292,6 +292,22 @@ def test_a_mistake_does_not_keep_two_apart_for_ever(known, metric):
     assert 1 not in known.book.visitors[2].apart and 2 not in known.book.visitors[1].apart
 
 
+def test_who_is_recognised_again_in_the_same_stay_is_no_news(metric):
+    """A face that is taken for Anna, then not, then for Anna again: the log has it all, messages have one visit."""
+    known = Story(book_of(person(0), metric=metric._replace(enrol_score=9.0)))  # too faint to be enrolled
+    known.show(face(sure(known.book)), looks=doorcam.KNOWN_SIGHTINGS)
+    unlike = near(known.book, known.book.metric.caution - doorcam.DOUBT - 0.5)
+    for encoding in (unlike, sure(known.book)):
+        while not known.look([face(encoding)], known.now + STEP):
+            assert known.now < START + 60
+    assert known.events == [("returned", 1), ("mistaken", 1), ("returned", 1)]
+    assert [event.again for event in known.told] == [False, False, True]
+    assert known.told[0].visit == known.told[2].visit == 2 and len(known.door.tracks) == 1
+    known.nobody(GAP)
+    known.show(face(person(0)))
+    assert known.events[3:] == [("left", 1), ("returned", 1)] and not known.told[-1].again
+
+
 def test_whom_the_owner_named_at_the_door_is_not_taken_back(known):
     show_mistaken(known)
     known.book.visitors[1].name = "Maria"
