@@ -4555,7 +4555,7 @@ class VisitCommand:
             say("the command of %s is too slow: %d are waiting, visits are left out" % (self.option, self.WAITING))
         self._dropped = full or self._dropped and bool(self._waiting)
         if not full:
-            seconds = "" if event.seconds is None else int(event.seconds)
+            seconds = "" if event.seconds is None else round(event.seconds)
             self._waiting.append(({
                 "DOORCAM_EVENT": event.kind, "DOORCAM_VISITOR": event.visitor, "DOORCAM_NAME": name,
                 "DOORCAM_VISIT": event.visit, "DOORCAM_SURE": percent(event.sure),
@@ -4779,7 +4779,7 @@ class Mqtt:
             self._last = None
         if event.kind not in self.EVENTS:
             return
-        seconds = None if event.seconds is None else int(event.seconds)
+        seconds = None if event.seconds is None else round(event.seconds)
         if event.kind != "left":
             self._last = event.visitor
             self._keep("picture", to_jpeg(frame) or b"")

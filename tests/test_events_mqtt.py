@@ -241,7 +241,7 @@ def test_a_visit_as_home_assistant_is_told_of_it(folder, clip, broker, listener)
                                       "sure"}
     assert (came["event_type"], came["visitor"], came["name"], came["visit"]) == ("returned", 1, "Мария", 4)
     assert came["seconds"] is None and came["seconds_away"] > 1000 and 50 < came["sure"] <= 99
-    assert (left["event_type"], left["visitor"], left["seconds"], left["sure"]) == ("left", 1, 2, None)
+    assert (left["event_type"], left["visitor"], left["sure"]) == ("left", 1, None) and left["seconds"] in (2, 3)
     picture = cv2.imdecode(np.frombuffer(listener.of(topics["picture"])[-1], np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape == (480, 640, 3)
     with Listener(broker, payload["availability_topic"].replace("available", "#"), retained=True) as later:
