@@ -4657,7 +4657,7 @@ def parse_broker(text):
     if os.path.exists(text):
         with open(text, encoding="utf-8-sig", errors="replace") as file:
             text = file.readline(1000).strip()
-    parts = urllib.parse.urlsplit(text)
+    parts = urllib.parse.urlsplit(text.encode().decode())  # ValueError, too, if these are no letters
     tls = {"mqtt": False, "mqtts": True}.get(parts.scheme)
     if tls is None or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError
@@ -4822,7 +4822,7 @@ class Mqtt:
         while time.monotonic() < until and not self._trouble and not (last and arrived(last)):
             self.look_after()
             if last is None and self._connected and not self._events and not self._flying:
-                self._keep("available", "offline")
+                del self._kept[self.topic + "/available"]
                 last = self._client.publish(self.topic + "/available", "offline", 1, True)
             time.sleep(0.02)
         self._client.disconnect()

@@ -1,4 +1,5 @@
 """--mqtt, against a real mosquitto: what Home Assistant is told, and what happens while there is no broker."""
+import glob
 import json
 import shutil
 import signal
@@ -341,10 +342,18 @@ def test_a_thousand_visits_are_told_once_and_in_order(teller, broker, listener):
 # --------------------------------------------------------------------------------------------- when it goes wrong
 
 
-def test_a_doorcam_that_is_killed_is_not_available(tmp_path, broker, listener):
-    with Doorcam("--headless", "--source", "demo", "--mqtt", broker.address(), folder=tmp_path) as running:
+def test_a_doorcam_that_is_killed_is_not_available_and_no_process_shows_the_password(tmp_path, broker, listener):
+    (tmp_path / "broker.txt").write_text(broker.address("anna:" + ESCAPED) + "\n")
+    with Doorcam("--headless", "--source", "demo", "--mqtt", "broker.txt", folder=tmp_path) as running:
         wait_for(lambda: b"ON" in listener.of("/at_door"), 60, "somebody")
         assert listener.of("/available")[-1] == b"online"
+        shown = b""
+        for children in glob.glob("/proc/%d/task/*/children" % running.process.pid):
+            with open(children) as file:
+                for number in [str(running.process.pid)] + file.read().split():  # recognition is one
+                    with open("/proc/%s/cmdline" % number, "rb") as line:
+                        shown += line.read()
+        assert shown.count(b"doorcam.py") > 1 and ESCAPED.encode() not in shown and PASSWORD.encode() not in shown
         running.process.send_signal(signal.SIGKILL)
         running.process.wait()
         listener.wait_for("/available", b"offline")

@@ -216,6 +216,32 @@ def test_a_restart_within_the_gap_goes_on_with_the_visit(story, down, kinds):
     assert again.book.visitors[1].seen_count == 1 + len(kinds)
 
 
+@pytest.mark.parametrize("trouble", [
+    lambda story: story.set_clock(-7200), lambda story: story.set_clock(7200),
+    lambda story: story.lose(story.now - 5), lambda story: story.nobody(GAP - 10),
+    lambda story: story.show(face(None), seconds=5), lambda story: story.book.name(1, "Anna"),
+    lambda story: story.book.merge(story.book.register_new_face(person(9), story.now).number, 1)])
+def test_whatever_happens_during_a_visit_it_is_told_once(trouble, metric):
+    story = Story(book_of(person(0), now=START - 5000, metric=metric))
+    for _ in range(3):
+        story.show(ANNA, seconds=10)
+        trouble(story)
+    story.show(ANNA, seconds=10)
+    story.nobody(GAP)
+    assert story.events == [("returned", 1), ("left", 1)]
+
+
+def test_a_newcomer_who_turns_out_to_be_known_is_told_once(metric):
+    """Visitor 2 is new, then found to be visitor 1, of whom nobody was told in this visit."""
+    story = Story(book_of(person(0), now=START - 5000, metric=metric))
+    new = story.book.register_new_face(aside(person(0), metric.learn_apart), story.now)
+    story.told.append(story.visits.enrol(new, story.now, story.now, 5))
+    story.book.merge(2, 1)
+    story.show(ANNA, seconds=10)
+    story.nobody(GAP)
+    assert story.events == [("new", 2), ("left", 1)] and story.book.visitors[1].seen_count == 2
+
+
 def again_after(story, seconds, gap=GAP):
     """doorcam, before a camera, ends, and starts again so many seconds later."""
     assert "left" not in [event.kind for event in story.finish(live=True)]
