@@ -4682,8 +4682,8 @@ class Mqtt:
 
     def __init__(self, broker, book):
         """broker: a Broker; book: the path of the known-faces file, which with the machine is who doorcam is there."""
-        self._broker, self._last = str(broker), None    # the number of who came last
-        self._events, self._flying = collections.deque(maxlen=self.WAITING), []     # (s, payload); paho's infos
+        self._broker, self._last, self._ignored = str(broker), None, set()  # the number of who came last; numbers
+        self._events, self._flying = collections.deque(maxlen=self.WAITING), []     # (s, number, payload); paho's infos
         self._connected, self._fresh, self._since = False, False, math.inf          # _fresh: nothing is sent yet
         self._trouble, self._said = "", False           # what keeps it from being connected
         machine = socket.gethostname().encode()
@@ -4765,6 +4765,7 @@ class Mqtt:
         who = ", ".join(map(called, there)) or "nobody"
         self._keep("at_door", "ON" if there else "OFF")
         self._keep("who", who if len(who) <= self.MOST_LETTERS else who[:self.MOST_LETTERS - 3] + "...")
+        self._ignored = {number for _, number, _ in self._events if book[number] is None or book[number].ignored}
         last = book[self._last]
         if last is None or last.ignored:  # or nobody yet: who came last of those in the book
             last = max((one for one in book.visitors.values() if not one.ignored), default=None,
@@ -4785,7 +4786,7 @@ class Mqtt:
             self._keep("picture", to_jpeg(frame) or b"")
         if event.again:
             return
-        self._events.append((time.monotonic(), json.dumps({
+        self._events.append((time.monotonic(), event.visitor, json.dumps({
             "event_type": event.kind, "visitor": event.visitor, "name": name, "visit": event.visit,
             "time": iso_time(event.moment), "seconds": seconds if event.kind == "left" else None,
             "seconds_away": None if event.kind == "left" else seconds,
@@ -4810,8 +4811,8 @@ class Mqtt:
                 self._sent[topic] = payload, self._client.publish(topic, payload, 0, True)
         self._flying = [info for info in self._flying if not arrived(info)]
         while self._events and len(self._flying) < self.AT_ONCE:
-            since, payload = self._events.popleft()
-            if now - since < self.LATE:
+            since, number, payload = self._events.popleft()
+            if now - since < self.LATE and number not in self._ignored:
                 self._flying.append(self._client.publish(self.topic + "/event", payload, 2))  # 2: no more than once
 
     def close(self):
