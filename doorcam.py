@@ -4748,7 +4748,8 @@ class Mqtt:
             self._trouble = "refuses doorcam (%s)" % (text(code) if isinstance(code, int) else code)
 
     def _on_disconnect(self, *_):
-        self._connected, self._trouble = False, self._trouble or "has gone"
+        self._trouble = self._trouble or ("has gone" if self._connected else "does not answer")
+        self._connected = False
 
     def _on_message(self, client, data, message):
         """Home Assistant has started: it may have lost what it was told of doorcam."""
