@@ -49,7 +49,7 @@ import fcntl
 import functools
 import gc
 import glob
-import hashlib
+import heapq
 import html
 import importlib.util
 import inspect
@@ -203,6 +203,7 @@ class Look(typing.NamedTuple):
     far: bool = False           # look for faces that are too small for the small picture, where the engine can
     moved: tuple = None         # the box of what moved lately, None where nothing did
     visitor: object = None      # the number of the visitor whose stored picture the frame is (see EncodeAnew)
+    door: int = 0               # in whose picture, of several
 
 
 class Event(typing.NamedTuple):
@@ -215,6 +216,7 @@ class Event(typing.NamedTuple):
                                 # None where its time is in the future, so that nobody knows
     sure: object = None         # new, returned: how sure it is, 0 to MOST_SURE; None where that was not asked
     again: bool = False         # it was told and taken back before, in the same stay: no news, but for the log
+    door: str = ""              # where; "" where there is one door without a name
 
 
 class Mark(typing.NamedTuple):
@@ -352,6 +354,7 @@ FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 V4L_FOLDER = "/sys/class/video4linux"     # where the kernel lists cameras
 V4L_MAJOR = 81                # number of their devices' kind
 RECONNECT_PAUSES = (0.5, 1, 2, 4, 7, 10)  # s between attempts to get a camera back; the last one repeats
+TURN_PERIOD = 0.025           # s between two turns of the loop with several cameras, so that frames come together
 KEY_PERIOD = 0.03             # s between two looks for a key: OpenCV loses the first of two that come in between
 
 
@@ -881,18 +884,36 @@ def without_stills(frames, name, lose):
         raise DoorcamError("%s is black from the beginning to the end: nobody can be seen in it" % name)
 
 
-def paced(frames):
-    """The frames at the speed at which they were taken, for the window; (None, time) while there is no new one."""
+def paced(turns):
+    """The turns of recordings at the speed at which they were taken, for the window; without frames in between."""
     shown, last = time.monotonic(), None
-    for frame, now in frames:
+    for frames, now in turns:
         if last is not None:
             shown += min(now - last, 1.0)
             while shown - time.monotonic() > KEY_PERIOD:
                 time.sleep(KEY_PERIOD)
-                yield None, last
+                yield [], last
             time.sleep(max(0.0, shown - time.monotonic()))
         last = now
-        yield frame, now
+        yield frames, now
+
+
+def beside_each_other(recordings):
+    """The turns ([(door, frame)], time) of {door: (frame, time) of each frame}, in the order of their times; no frame
+    where there is none new. A DoorcamError of one of them is raised when the others have ended, too."""
+    errors = []
+
+    def frames_of(number, door, frames):
+        try:
+            for frame, now in frames:
+                yield now, number, [] if frame is None else [(door, frame)]
+        except DoorcamError as error:
+            errors.append(error)
+    streams = [frames_of(number, *one) for number, one in enumerate(recordings.items())]
+    for now, _, frames in heapq.merge(*streams, key=lambda one: one[:2]):
+        yield frames, now
+    if errors:
+        raise errors[0]
 
 
 def clock_jump(wall, steady, last_wall, last_steady):
@@ -909,8 +930,9 @@ def steady_clock():
 class LiveCamera:
     """A thread that always holds the newest frame of a source without an end, and gets the source back when lost."""
 
-    def __init__(self, source, flip="none", capture=open_capture):
-        self.source, self.flip, self._open = source, flip, capture
+    def __init__(self, source, flip="none", capture=open_capture, news=None):
+        """news: a threading.Event that is set with each new frame."""
+        self.source, self.flip, self._open, self._news = source, flip, capture, news
         self._changed = threading.Condition()
         self._frame, self._arrived, self._ever, self._error, self._closed = None, 0.0, False, None, False
         self.ended = False          # a recording's end, which an address may be, too
@@ -982,6 +1004,8 @@ class LiveCamera:
                 if not self.trouble:
                     self._frame, self._arrived = frame, now
                 self._changed.notify_all()
+                if self._news:
+                    self._news.set()
         return not self.trouble
 
     def _judge(self, frame, now):
@@ -1086,6 +1110,30 @@ def live_frames(camera, shift, lose=lambda moment: None, wait=KEY_PERIOD):
             lost = False
             say("%s is back" % str(camera.source))
         yield frame, wall
+
+
+def live_turns(doors, shift, lose, news):
+    """The turns ([(door, newest frame)], wall clock's time) of doors with live cameras until all have ended; no frame
+    of a door that has none new. shift(door, seconds), lose(door, moment): as live_frames() takes them."""
+    alone, turned = len(doors) == 1, -math.inf
+    streams = {door: live_frames(door.camera, functools.partial(shift, door), functools.partial(lose, door),
+                                 KEY_PERIOD if alone else 0) for door in doors}
+    while streams:
+        if not alone:
+            news.wait(KEY_PERIOD)
+            time.sleep(max(0.0, turned + TURN_PERIOD - time.monotonic()))
+            news.clear()
+            turned = time.monotonic()
+        frames, now = [], None
+        for door, stream in list(streams.items()):
+            frame, moment = next(stream, (None, None))
+            if moment is None:
+                del streams[door]
+            else:
+                now = moment
+                frames += [] if frame is None else [(door, frame)]
+        if now is not None:
+            yield frames, now
 
 
 # -------------------------------------------------------------------------------------------------------- demo
@@ -2482,6 +2530,7 @@ class Visits:
         there = sorted((one for one in book.visitors.values() if one.open),
                        key=lambda one: one.first_seen_this_interaction)
         self._going = [visitor.number for visitor in there]     # in the order in which they began
+        self._where = {}                        # number: the door at which the visitor was seen last
 
     def going(self):
         """{number: Visitor} of those whose visits go on."""
@@ -2496,14 +2545,14 @@ class Visits:
         self._met = {visitor.number for visitor in visitors if visitor}
         return [self.book[number] for number in self._met]
 
-    def enrol(self, visitor, moment, now, sightings):
+    def enrol(self, visitor, moment, now, sightings, door=""):
         """A newcomer, in the picture since `moment`, is at the door at `now`; the Event."""
         visitor.seen_frames, visitor.last_seen = visitor.seen_frames + sightings, now
         visitor.shown_new = math.inf
-        self._note(visitor)
-        return Event("new", moment, visitor.number, visitor.seen_count)
+        self._note(visitor, door)
+        return Event("new", moment, visitor.number, visitor.seen_count, door=door)
 
-    def see(self, visitor, since, now):
+    def see(self, visitor, since, now, door=""):
         """A known visitor, in the picture since `since`, is at the door at `now`; the Event if a visit begins with it,
         else None."""
         goes_on, met = visitor.number in self.going(), visitor.number in self._met
@@ -2511,21 +2560,23 @@ class Visits:
         event, away, unknown = None, since - visitor.last_seen, self._of_other_clock(visitor, now)
         if away >= gap or unknown:
             visitor.begin_visit(since)
-            event = Event("returned", since, visitor.number, visitor.seen_count, None if unknown else away)
+            event = Event("returned", since, visitor.number, visitor.seen_count, None if unknown else away,
+                          door=door)
         elif visitor.last_seen > now:  # the clock was set back: seen just now
             visitor.first_seen_this_interaction += now - visitor.last_seen
         visitor.seen_frames, visitor.last_seen = visitor.seen_frames + 1, now
-        self._note(visitor)
+        self._note(visitor, door)
         return event
 
     def _of_other_clock(self, visitor, now):
         """Whether a visitor was seen last in the future: in a run with another clock."""
         return visitor.last_seen > now + CLOCK_JUMP and visitor.number not in self._met
 
-    def _note(self, visitor):
+    def _note(self, visitor, door):
         visitor.open = True
         self._going += [] if visitor.number in self._going else [visitor.number]
         self._met.add(visitor.number)
+        self._where[visitor.number] = door
         self.book.changed.add(visitor.number)
 
     def before(self, visitor):
@@ -2541,7 +2592,8 @@ class Visits:
             self._going.remove(visitor.number)
         if not before.met:
             self._met.discard(visitor.number)
-        return Event("mistaken", now, visitor.number, visitor.seen_count + 1) if before.told else None
+        return Event("mistaken", now, visitor.number, visitor.seen_count + 1,
+                     door=self._where.get(visitor.number, "")) if before.told else None
 
     def end(self, tracks, now, all_of_them=False):
         """The Events "left" of those who were not seen for the gap; tracks: those in all pictures."""
@@ -2555,8 +2607,8 @@ class Visits:
             visitor.open = False
             self._going.remove(visitor.number)
             self.book.changed.add(visitor.number)
-        return [Event("left", visitor.last_seen, visitor.number, visitor.seen_count, visitor.this_visit())
-                for visitor in over]
+        return [Event("left", visitor.last_seen, visitor.number, visitor.seen_count, visitor.this_visit(),
+                      door=self._where.pop(visitor.number, "")) for visitor in over]
 
     def at_door(self, now):
         """The Visitors of the strip: seen in the last STRIP_SECONDS, who came first is first."""
@@ -2564,10 +2616,10 @@ class Visits:
                  if now - visitor.last_seen < STRIP_SECONDS and not visitor.ignored]
         return sorted(there, key=lambda visitor: visitor.first_seen_this_interaction)
 
-    def lose(self, moment):
-        """What was seen since `moment` was no picture: who was there was last seen then."""
+    def lose(self, moment, door=""):
+        """What was seen at a door since `moment` was no picture: who was there was last seen then."""
         for visitor in self.met():
-            if visitor.last_seen > moment:
+            if visitor.last_seen > moment and self._where.get(visitor.number, door) == door:
                 visitor.last_seen = max(moment, visitor.first_seen_this_interaction)
                 self.book.changed.add(visitor.number)
 
@@ -2582,8 +2634,8 @@ class Greeter:
     """Says who the tracks of one picture are, and has the book learn from them. Who somebody is, it asks of the book;
     here stands what follows from the answer."""
 
-    def __init__(self, book, visits):
-        self.book, self.visits, self.metric = book, visits, book.metric
+    def __init__(self, book, visits, door=""):
+        self.book, self.visits, self.metric, self.door = book, visits, book.metric, door
 
     def keep_up(self, tracks):
         """Tracks of somebody who was joined with another entry are the other's; of somebody forgotten, nobody's."""
@@ -2632,7 +2684,8 @@ class Greeter:
             track.sure = self.book.how_sure_new(found)
             visitor = self.book.register_new_face(track.mean(), track.began, to_jpeg(track.picture), track.quality)
             track.visitor, track.enrolled = visitor.number, True
-            return [self.visits.enrol(visitor, track.began, now, track.sightings)._replace(sure=track.sure)]
+            event = self.visits.enrol(visitor, track.began, now, track.sightings, self.door)
+            return [event._replace(sure=track.sure)]
         return []
 
     def _settle(self, track, tracks, visitor, now):
@@ -2651,7 +2704,8 @@ class Greeter:
     def _see(self, track, now):
         """Books that the track's visitor is there; the Events that follow."""
         visitor = self.book[track.visitor]
-        event, again = self.visits.see(visitor, track.began, now), visitor.number in track.mistaken
+        event = self.visits.see(visitor, track.began, now, self.door)
+        again = visitor.number in track.mistaken
         if track.quality > visitor.quality * PICTURE_BETTER and not visitor.ignored:
             visitor.jpeg, visitor.quality = to_jpeg(track.picture), track.quality
         return [event._replace(sure=track.sure, again=again)] if event else []
@@ -2733,6 +2787,10 @@ class LookOut:
         """What was looked at had faces in it, or not."""
         self._empty = 0 if anybody else self._empty + 1
 
+    def due(self, tracks, moving, now):
+        """When the next look is due."""
+        return self._last + self._period(tracks, moving, now)
+
     def next_look(self, frame, scale, tracks, moving, moved, now):
         """The Look that is due at `now`, else None. moving: whether the scene does; moved: the box of what did."""
         if 0 <= now - self._last < self._period(tracks, moving, now):
@@ -2772,25 +2830,31 @@ class Door:
     """One camera's picture: follows the faces in it as tracks, says where to look for them next, takes what was found.
     Who they are, its Greeter says."""
 
-    def __init__(self, book, visits, mask=None, scale=None):
+    def __init__(self, book, visits, mask=None, scale=None, name=""):
         """scale: of the small picture, None for one of SMALL_WIDTH."""
+        self.name, self.camera = name, None     # its LiveCamera, None for a recording
         self.frame, self.moment = None, None    # the newest, as it may be shown; its time, s
+        self.picture = None                     # (frame, scale) to be looked at, None once it was
         self._mask, self._wanted_scale = mask, scale
+        self.begin(book, visits)
+
+    def begin(self, book, visits):
+        """With this book from now on, and nobody there."""
         self.metric, self.gap, self.tracks = book.metric, book.gap, []
-        self.greeter, self._look_out, self._motion = Greeter(book, visits), LookOut(book.metric), Motion()
+        self.greeter, self._look_out, self._motion = Greeter(book, visits, self.name), LookOut(book.metric), Motion()
         self._grey, self._grey_of_look, self._scale = None, None, 1.0
         self.looked_at = None                   # moment of the newest look, None if what it finds counts for nothing
         self._answered = -math.inf              # moment of the newest look that was answered
         self.broken_encodings = 0               # NaN or infinite: a known fault of dlib on the Jetson Nano
 
     def take(self, frame, now):
-        """Takes the next frame and follows the faces into it; returns (frame, scale) to be looked at."""
+        """Takes the next frame and follows the faces into it."""
         self.frame, self.moment = self._mask.apply(frame) if self._mask else frame, now
         scale = self._wanted_scale or default_scale(frame)
         scale *= frame.shape[1] / min(float(frame.shape[1]), LOOK_WIDTH)
         frame = at_most(self.frame, LOOK_WIDTH)
         self.follow(small_grey(frame, scale), scale, now)
-        return frame, scale
+        self.picture = frame, scale
 
     def follow(self, grey, scale, now):
         """Moves the boxes with what is in them, from the small grey picture before to this one.
@@ -2808,6 +2872,16 @@ class Door:
                 elif wider != 1 or scale != self._scale:
                     track.box = scale_box(before, wider / scale)
         self._grey, self._scale = grey, scale
+
+    def due(self):
+        """When the next look is due; infinite if there is nothing new to look at."""
+        return self._look_out.due(self.tracks, self._motion.goes_on(self.moment), self.moment) if self.picture \
+            else math.inf
+
+    def look(self):
+        """The Look at the newest picture, None if none is due; it is not looked at twice."""
+        (frame, scale), self.picture = self.picture, None
+        return self.next_look(frame, scale, self.moment)
 
     def next_look(self, frame, scale, now):
         """The Look that is due at `now`, None if there is nothing to look for."""
@@ -2889,6 +2963,7 @@ class Door:
         for track in self.tracks:
             track.shift(seconds)
         self._motion.moved += seconds
+        self.moment = self.moment and self.moment + seconds
         self.looked_at = self.looked_at and self.looked_at + seconds
         self._answered += seconds
         self._look_out.again()
@@ -4221,6 +4296,14 @@ def draw_notices(frame, lines):
         put_text(frame, line, 10 * unit, bottom - 11 * unit, 0.75 * unit, width=frame.shape[1] - 12 * unit)
 
 
+def draw_corner(frame, text, unit):
+    """Draws a short text in the lower left corner."""
+    wide = text_bitmap(text, text_size(0.65 * unit)).shape[1] + int(12 * unit)
+    corner = frame[max(0, frame.shape[0] - int(30 * unit)):, :wide]
+    corner[:] = corner // 3
+    put_text(frame, text, 6 * unit, frame.shape[0] - 9 * unit, 0.65 * unit, width=frame.shape[1] - 8 * unit)
+
+
 def draw_panel(frame, lines, picture=None):
     """Draws a dark panel with lines of text, and a square picture on their left, in the middle of the frame."""
     unit = unit_of(frame)
@@ -4249,7 +4332,7 @@ def visitor_lines(visitor):
 
 
 KEY_LINES = ("q, Esc:  quit", "f:  full screen and back", "n:  name who is at the door", "h:  these keys",
-             "click on a picture or a face:  who it is")
+             "1 to 9, click:  one of several doors, and back", "click on a picture or a face:  who it is")
 
 
 class Panel:
@@ -4282,6 +4365,44 @@ class Panel:
         if self.is_open(now):
             draw_panel(frame, visitor_lines(visitor) if visitor else KEY_LINES,
                        picture_of(visitor) if visitor else None)
+
+
+class Grid:
+    """The pictures of several doors beside each other, as one, in which Marks have their places."""
+
+    def __init__(self):
+        self._cells = {}            # door: (frame, its size, picture)
+
+    def draw(self, doors, factor, lines):
+        """(picture, [box of each door's part], function that moves a box of the door's frame there). factor(frame): by
+        how much a frame as large as all together is reduced; lines: {door: what is said in its corner}."""
+        columns = int(math.ceil(math.sqrt(len(doors))))
+        rows = -(-len(doors) // columns)
+        whole = np.broadcast_to(np.uint8(0), (rows * CAPTURE_HEIGHT, columns * CAPTURE_WIDTH, 3))
+        share = factor(whole)
+        high, wide = max(1, int(CAPTURE_HEIGHT * share)), max(1, int(CAPTURE_WIDTH * share))
+        picture, boxes, moves = np.zeros((rows * high, columns * wide, 3), np.uint8), [], {}
+        for index, door in enumerate(doors):
+            top, left = index // columns * high, index % columns * wide
+            boxes.append((top, left + wide, top + high, left))
+            cell = picture[top:top + high, left:left + wide]
+            if door.frame is not None:
+                small = self._fitted(door, high, wide)
+                down, right = (high - small.shape[0]) // 2, (wide - small.shape[1]) // 2
+                cell[down:down + small.shape[0], right:right + small.shape[1]] = small
+                moves[door] = (small.shape[1] / min(float(door.frame.shape[1]), LOOK_WIDTH), top + down, left + right)
+            draw_corner(cell, lines[door], unit_of(picture))
+        return picture, boxes, moves
+
+    def _fitted(self, door, high, wide):
+        """The door's frame, so large that it fits in there."""
+        frame, size, picture = self._cells.get(door, (None, None, None))
+        if frame is not door.frame or size != (high, wide):
+            share = min(wide / float(door.frame.shape[1]), high / float(door.frame.shape[0]))
+            size = max(1, int(door.frame.shape[1] * share)), max(1, int(door.frame.shape[0] * share))
+            picture = cv2.resize(door.frame, size, interpolation=cv2.INTER_AREA)
+            self._cells[door] = (door.frame, (high, wide), picture)
+        return picture
 
 
 class Overlay:
@@ -4579,9 +4700,12 @@ class Controls:
     def __init__(self):
         self.panel, self.naming = Panel(), NameEntry()
         self._places, self._meant = [], None    # see drawn(); the number of whom the key n means
+        self._doors = []
 
-    def drawn(self, cards, marks, visitors):
-        """Takes what the window shows now: [(box, number)] of the cards, the Marks, the Visitors of the strip."""
+    def drawn(self, cards, marks, visitors, doors=()):
+        """Takes what the window shows now: [(box, number)] of the cards, the Marks, the Visitors of the strip, the
+        boxes of several doors' pictures."""
+        self._doors = doors
         faces = [(mark.box, mark.visitor) for mark in marks if mark.visitor is not None]
         last = max(visitors, key=lambda visitor: visitor.last_seen, default=None)
         self._places = cards + faces
@@ -4597,10 +4721,15 @@ class Controls:
         x, y = place
         hit = [number for (top, right, bottom, left), number in self._places
                if left <= x < right and top <= y < bottom]
+        doors = [number for number, (top, right, bottom, left) in enumerate(self._doors)
+                 if left <= x < right and top <= y < bottom]
         if self.panel.is_open(now):
             self.panel.close()
         elif hit:
             self.panel.open(now, hit[0])
+        elif doors:
+            return Request("enlarge", {"door": doors[0]})
+        return None
 
     def _key(self, key, book, now):
         if key is CLOSED:
@@ -4611,6 +4740,8 @@ class Controls:
         letter = "q" if code in KEY_ESCAPE else chr(code).lower() if code < 128 else ""
         if letter in KEY_REQUESTS:
             return Request(KEY_REQUESTS[letter])
+        if letter.isdigit() and letter != "0":
+            return Request("enlarge", {"door": int(letter) - 1})
         if letter == "h":
             self.panel.toggle_keys(now)
         visitor = book[self.panel.visitor if self.panel.is_open(now) else self._meant] if letter == "n" else None
@@ -4626,14 +4757,14 @@ class Controls:
 def sentence(event, name):
     """12:03:11 Maria returned (visit 3)"""
     clock = datetime.datetime.fromtimestamp(event.moment).strftime("%H:%M:%S")
-    who = name or "visitor %d" % event.visitor
+    who, where = name or "visitor %d" % event.visitor, event.door and " at " + event.door
     if event.kind == "new":
-        return "%s %s is new" % (clock, who)
+        return "%s %s is new%s" % (clock, who, where)
     if event.kind == "returned":
-        return "%s %s returned (visit %d)" % (clock, who, event.visit)
+        return "%s %s returned%s (visit %d)" % (clock, who, where, event.visit)
     if event.kind == "mistaken":
-        return "%s it was not %s: somebody else was taken for that" % (clock, who)
-    return "%s %s left after %s" % (clock, who, duration(round(event.seconds)))
+        return "%s it was not %s%s: somebody else was taken for that" % (clock, who, where)
+    return "%s %s left%s after %s" % (clock, who, where, duration(round(event.seconds)))
 
 
 def iso_time(seconds):
@@ -4648,12 +4779,13 @@ def percent(share):
 
 class EventLog:
     """The CSV file of --log: a row for each visit that begins or ends."""
-    HEADER = ("time", "event", "visitor", "name", "visit", "seconds", "sure")
-    BEFORE = HEADER[:-1]        # of a log that an earlier doorcam has begun, which goes on as it is
+    HEADER = ("time", "event", "visitor", "name", "visit", "seconds", "sure", "door")  # door: if doors have names
+    BEGINNINGS = (6, 7, 8)      # how many of these a log has; one that was begun with fewer goes on as it is
     WAITING = 1000              # rows that are kept while the file cannot be written
 
-    def __init__(self, path):
+    def __init__(self, path, doors=False):
         self.path, self._failed, self._waiting = path, False, collections.deque()
+        self._header = self.HEADER if doors else self.HEADER[:-1]
         self._headed, self._lost, self._again = False, 0, math.inf  # _again: when to try again, s
         try:
             self._append([])
@@ -4673,8 +4805,9 @@ class EventLog:
                 if start:  # somebody's editor, or a pulled plug, left an unfinished line, perhaps within a name
                     text.write('"\r\n' if start.count(b'"') % 2 else "\r\n")
             start = os.pread(file.fileno(), 100, 0).splitlines()[:1] if stat.S_ISREG(state.st_mode) else []
-            columns = len(self.BEFORE if start == [",".join(self.BEFORE).encode()] else self.HEADER)
-            csv.writer(text).writerows(row[:columns] for row in ([] if size else [self.HEADER]) + list(rows))
+            columns = ([count for count in self.BEGINNINGS if start == [",".join(self.HEADER[:count]).encode()]]
+                       or [len(self._header)])[0]
+            csv.writer(text).writerows(row[:columns] for row in ([] if size else [self._header]) + list(rows))
             data = text.getvalue().encode("utf-8")
             try:
                 if file.write(data) != len(data):
@@ -4690,7 +4823,7 @@ class EventLog:
         can."""
         seconds = "%d" % round(event.seconds) if event.kind == "left" else ""
         self._waiting.append((iso_time(event.moment), event.kind, event.visitor, spreadsheet_text(name), event.visit,
-                              seconds, percent(event.sure)))
+                              seconds, percent(event.sure), event.door))
         if len(self._waiting) > self.WAITING:
             self._waiting.popleft()
             self._lost += 1
@@ -4762,7 +4895,7 @@ class VisitCommand:
             seconds = "" if event.seconds is None else round(event.seconds)
             self._waiting.append(({
                 "DOORCAM_EVENT": event.kind, "DOORCAM_VISITOR": event.visitor, "DOORCAM_NAME": name,
-                "DOORCAM_VISIT": event.visit, "DOORCAM_SURE": percent(event.sure),
+                "DOORCAM_VISIT": event.visit, "DOORCAM_SURE": percent(event.sure), "DOORCAM_DOOR": event.door,
                 "DOORCAM_SECONDS": seconds if event.kind == "left" else "",
                 "DOORCAM_SECONDS_AWAY": "" if event.kind == "left" else seconds}, frame))
         self.look_after()
@@ -4890,6 +5023,7 @@ class Mqtt:
         self._events, self._flying = collections.deque(maxlen=self.WAITING), []     # (s, number, payload); paho's infos
         self._connected, self._fresh, self._since = False, False, math.inf          # _fresh: nothing is sent yet
         self._trouble, self._said = "", False           # what keeps it from being connected
+        import hashlib  # 3 MB of memory that not every run needs
         machine = socket.gethostname().encode()
         with contextlib.suppress(OSError), open("/etc/machine-id", "rb") as file:
             machine = file.read(100)
@@ -4995,7 +5129,7 @@ class Mqtt:
             "event_type": event.kind, "visitor": event.visitor, "name": name, "visit": event.visit,
             "time": iso_time(event.moment), "seconds": seconds if event.kind == "left" else None,
             "seconds_away": None if event.kind == "left" else seconds,
-            "sure": None if event.sure is None else int(percent(event.sure))})))
+            "sure": None if event.sure is None else int(percent(event.sure)), "door": event.door})))
 
     def look_after(self):
         """Sends what is due, at most one of each topic at a time, and says once if that cannot be."""
@@ -5052,7 +5186,8 @@ class Telling:
     such as the log: tell(event, name, frame), look_after() again and again, close()."""
 
     def __init__(self, options):
-        self.tellers = [EventLog(options.log)] if options.log else []
+        named = any(place.name for place in places_of(options))
+        self.tellers = [EventLog(options.log, named)] if options.log else []
         self.tellers += [VisitCommand(options.on_visit)] if options.on_visit else []
         self.tellers += [VisitCommand(options.on_leave, "--on-leave", ("left",))] if options.on_leave else []
         self.mqtt = Mqtt(options.mqtt, faces_path(options) or DEFAULT_FACES) if options.mqtt else None
@@ -5098,16 +5233,13 @@ class Stats:
         self._last = now
         self._frames += 1
 
-    def report(self, recognitions, visitors):
-        """The figures as a dict; CPU seconds include the ended recognition process."""
+    def report(self, **others):
+        """The figures as a dict, and others."""
         seconds = (self._last or 0) - (self._began or 0)
         gaps = [1000 * float(gap) for gap in np.percentile(self._gaps, (50, 99, 100))] if self._gaps else [0.0] * 3
-        usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        figures = {"frames": self._frames, "seconds": seconds,
-                   "fps": (self._frames - 1) / seconds if seconds else 0.0,
-                   "gap_p50_ms": gaps[0], "gap_p99_ms": gaps[1], "gap_max_ms": gaps[2],
-                   "recognitions": recognitions, "visitors": visitors,
-                   "cpu_seconds": sum(one.ru_utime + one.ru_stime for one in usage)}
+        figures = dict({"frames": self._frames, "seconds": seconds,
+                        "fps": (self._frames - 1) / seconds if seconds else 0.0,
+                        "gap_p50_ms": gaps[0], "gap_p99_ms": gaps[1], "gap_max_ms": gaps[2]}, **others)
         return {name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()}
 
 
@@ -5218,40 +5350,58 @@ class Notify:
 
 
 class View:
-    """What the window shows: the picture of a Door, who is there, what there is to say; and what is asked for in it."""
+    """What the window shows: the pictures of the Doors, who is there, what there is to say; and what is asked for in
+    it. Of several doors one may be enlarged, then it is shown alone."""
 
     def __init__(self, options):
         self.window = NoWindow() if options.headless else Window(options.fullscreen)
-        self.controls, self._overlay = Controls(), None if options.headless else Overlay()
+        self.controls, self._overlay, self._grid = Controls(), None if options.headless else Overlay(), Grid()
+        self._alone = None          # the number of the door that is enlarged
 
-    def show(self, door, visits, now, notice=None, lost=False):
-        """Draws on the newest frame, reduced to the size in which it is shown, and shows it; the Requests that follow.
-        notice: said in the picture; lost: nobody knows any more where the faces are."""
-        if isinstance(self.window, NoWindow):
-            return []
-        marks, visitors, steady = [] if lost else door.marks(now), visits.at_door(now), time.monotonic()
-        frame = np.zeros((CAPTURE_HEIGHT, CAPTURE_WIDTH, 3), np.uint8) if door.frame is None else door.frame
-        looked_at = min(frame.shape[1], LOOK_WIDTH)
-        frame = at_most(frame, frame.shape[1] * self.window.factor(frame))
-        larger = frame.shape[1] / float(looked_at)
-        marks = [mark._replace(box=whole_box(scale_box(mark.box, larger))) for mark in marks]
-        lines = (notice, self.controls.naming.line(steady))
+    def enlarge(self, number, doors):
+        """Shows one of several doors alone, or all again."""
+        if len(doors) > 1 and number < len(doors):
+            self._alone = number if self._alone is None else None
+
+    def show(self, doors, visits, now, notice=None, fresh=True):
+        """Draws on the newest frames, reduced to the size in which they are shown, and shows that; the Requests that
+        follow. notice: said in the picture; fresh: whether there is a new frame. If not, the window lives on, and says
+        so after a while."""
+        steady = time.monotonic()
+        silent = {door: door.camera.silent() if door.camera else 0.0 for door in doors}
+        old = [door for door in doors if door.camera and (door.frame is None or silent[door] >= REDRAW_AFTER)]
+        if isinstance(self.window, NoWindow) or not fresh and not old:
+            return self.controls.requests(self.window.poll(), visits.book, steady)
+        said = {door: "No picture since " + duration(silent[door]) if silent[door] > CAMERA_LOST else
+                "Waiting for the picture of " + str(door.camera.source) if door.frame is None and door.camera else None
+                for door in doors}
+        marks = {door: [] if silent[door] > CAMERA_LOST else door.marks(now) for door in doors}
+        one = doors[0 if self._alone is None else self._alone]
+        if len(doors) == 1 or self._alone is not None:
+            frame, marks, places = self._one(one, marks[one]) + ([(0, 1 << 20, 1 << 20, 0)] * (len(doors) > 1),)
+            notice = said[one] or notice if one.frame is not None else notice or said[one]
+        else:
+            lines = {door: ": ".join(filter(None, (door.name, said[door]))) for door in doors}
+            frame, places, moves = self._grid.draw(doors, self.window.factor, lines)
+            marks = [moved_mark(mark, *moves[door]) for door in doors if door in moves for mark in marks[door]]
+        visitors, lines = visits.at_door(now), (notice, self.controls.naming.line(steady))
         picture, cards = self._overlay.draw(frame, marks, visitors, [line for line in lines if line])
-        self.controls.drawn(cards, marks, visitors)
+        self.controls.drawn(cards, marks, visitors, places)
         self.controls.panel.draw(picture, visits.book, steady)
         return self.controls.requests(self.window.show(picture), visits.book, steady)
 
-    def show_again(self, door, visits, now, notice, camera):
-        """No new frame came: the window lives on, and says so after a while; the Requests that follow. camera: the
-        LiveCamera, None for a recording."""
-        silent = camera.silent() if camera else 0.0
-        if camera is None or (door.frame is not None and silent < REDRAW_AFTER):
-            return self.controls.requests(self.window.poll(), visits.book, time.monotonic())
-        lost = silent > CAMERA_LOST
-        notice = "No picture since " + duration(silent) if lost else notice
-        if door.frame is None:
-            notice = notice or "Waiting for the picture of " + str(camera.source)
-        return self.show(door, visits, now, notice, lost)
+    def _one(self, door, marks):
+        """The picture of one door, and its Marks in it."""
+        frame = np.zeros((CAPTURE_HEIGHT, CAPTURE_WIDTH, 3), np.uint8) if door.frame is None else door.frame
+        looked_at = min(frame.shape[1], LOOK_WIDTH)
+        frame = at_most(frame, frame.shape[1] * self.window.factor(frame))
+        return frame, [moved_mark(mark, frame.shape[1] / float(looked_at)) for mark in marks]
+
+
+def moved_mark(mark, factor, down=0, right=0):
+    """The Mark in a picture of another size, so far down and right."""
+    top, right_side, bottom, left = scale_box(mark.box, factor)
+    return mark._replace(box=whole_box((top + down, right_side + right, bottom + down, left + right)))
 
 
 class Recognition:
@@ -5259,7 +5409,7 @@ class Recognition:
     a Door wants to have looked at. First it encodes everybody in the book whom only another engine knows."""
 
     def __init__(self, options, stop):
-        self._options, self._stop, self._sync = options, stop, is_recording(options.source)
+        self._options, self._stop, self._sync = options, stop, is_recording(places_of(options)[0].source)
         self._make_engine, self._why, self._introduced, self._answers = None, "", False, 0
         self.recognizer, self.anew = None, None
 
@@ -5279,24 +5429,25 @@ class Recognition:
             self._introduced = True
             put_line("engine: " + printable(self.recognizer.description + self._why))
 
-    def look(self, door, picture, now):
-        """Takes what a look has found, asks for the next look that is due; the Events that follow. An answer counts for
-        the moment of its look, whenever it comes. picture: what Door.take() returned, None without a new frame."""
+    def look(self, doors):
+        """Takes what a look has found, asks for the next look that is due, at the door that waits longest for its; the
+        Events that follow. An answer counts for the moment of its look, whenever it comes."""
         while self.anew.goes_on() and not self._stop.asked:  # first everybody must be known to this engine
             self.anew.step(self.recognizer, self._sync)
             if not self._sync:
                 return []
-        events = self._take_answer(door)
-        if picture:
-            look = door.next_look(*picture, now=now) if self._sync or self.recognizer.idle() else None
-            if look:
-                self.recognizer.offer(look)
-            events += self._take_answer(door, wait=True) if self._sync else []
+        events = self._take_answer(doors)
+        for door in sorted(doors, key=Door.due):
+            if door.picture and (self._sync or self.recognizer.idle()):
+                look = door.look()
+                if look:
+                    self.recognizer.offer(look._replace(door=doors.index(door)))
+                events += self._take_answer(doors, wait=True) if self._sync else []
         return events
 
-    def _take_answer(self, door, wait=False):
+    def _take_answer(self, doors, wait=False):
         answer = self.recognizer.answer(wait)
-        return door.recognize(*answer) if answer else []
+        return doors[answer[0].door].recognize(*answer) if answer else []
 
     def works(self):
         """Whether the process has answered since this was asked last, or waits for a look."""
@@ -5367,12 +5518,13 @@ class Desk:
 
 
 class House:
-    """All that watching the door needs, put together from the options: the book and its visits, the Door, recognition,
+    """All that watching the door needs, put together from the options: the book and its visits, the Doors, recognition,
     the file, the log, the window."""
 
     def __init__(self, options, stop):
         self.options, self.stop = options, stop
-        self.sync = is_recording(options.source)        # a recording waits for each look, a live camera never does
+        places = places_of(options)
+        self.sync = is_recording(places[0].source)      # a recording waits for each look, a live camera never does
         self.path = faces_path(options)
         by_visitors = options.engine == "auto" and self.path is not None
         self.recognition = Recognition(options, stop)
@@ -5381,11 +5533,11 @@ class House:
         if self.path:
             self.loading = load_in_steps(self.path, metric, READ_PATIENCE if self.sync else READ_HOLD / 3)
             next(self.loading)  # starts the process
-        self.mask = Mask(options.mask) if options.mask else None
-        self.telling, self.notify, self.stats = Telling(options), Notify(), Stats()
+        self.places, self.doors = places, []
+        self.telling, self.notify = Telling(options), Notify()
         self.desk = Desk([CommandSocket(self.path)] if self.path else [])
         self.telling.tellers += self.desk.mouths
-        self.view, self.camera, self.forgot_at = View(options), None, -math.inf
+        self.view, self.forgot_at = View(options), -math.inf
         self.begin(Book(DLIB if self.loading else metric))  # nobody's, as long as the file is being read
         if not by_visitors:
             self.recognition.start()
@@ -5394,57 +5546,75 @@ class House:
         """Starts with a book, and nobody there."""
         self.book, book.tolerance, book.gap = book, self.options.tolerance, self.options.visit_gap
         self.visits, self.recognition.anew = Visits(book), EncodeAnew(book)
-        self.door = Door(book, self.visits, self.mask, self.options.scale)
+        for door in self.doors:
+            door.begin(book, self.visits)
+        self.doors = self.doors or [
+            Door(book, self.visits, place.mask and Mask(place.mask), place.scale, place.name) for place in self.places]
+        self.stats = [Stats() for _ in self.doors]
         self.saver = Saver(None if self.loading else self.path, book)
 
     def run(self):
         """Watches until the user quits or the source ends."""
         put_line("known faces: %s" % (printable(os.path.abspath(self.path)) if self.path
                                       else "the demo's own, not kept; it begins anew every %d s" % DEMO_SECONDS))
-        source, at_speed = self.options.source, paced if self.view.window.lasts else iter  # iter: as fast as it can
-        if source.kind == "demo":
+        at_speed = paced if self.view.window.lasts else iter  # iter: as fast as it can
+        if self.places[0].source.kind == "demo":
             portraits = demo_portraits(os.path.join(os.path.dirname(os.path.realpath(__file__)), EXAMPLE))
-            while not self.watch_the_door(at_speed(demo_frames(portraits, time.time()))) and self.view.window.lasts:
+            while not self.watch_the_door(at_speed(beside_each_other(
+                    {self.doors[0]: demo_frames(portraits, time.time())}))) and self.view.window.lasts:
                 self.finish_visits()
                 self.begin(self.book if self.path else Book(self.book.metric))
         elif self.sync:
-            frames = read_recording(source, self.options.flip, time.time() - recording_seconds(source))
-            self.watch_the_door(at_speed(without_stills(frames, str(source), self.lose)))
+            start = time.time() - max(recording_seconds(place.source) for place in self.places)
+            self.watch_the_door(at_speed(beside_each_other(collections.OrderedDict(
+                (door, without_stills(read_recording(place.source, place.flip, start), str(place.source),
+                                      functools.partial(self.lose, door)))
+                for door, place in zip(self.doors, self.places)))))
         else:
-            self.camera = LiveCamera(source, self.options.flip)
-            self.watch_the_door(live_frames(self.camera, self.shift, self.lose))
+            news = threading.Event()
+            for door, place in zip(self.doors, self.places):
+                door.camera = LiveCamera(place.source, place.flip, news=news)
+            self.watch_the_door(live_turns(self.doors, self.shift, self.lose, news))
 
-    def lose(self, moment):
-        """There has been no picture since `moment`."""
-        self.door.lose(moment)
-        self.visits.lose(moment)
+    def lose(self, door, moment):
+        """There has been no picture of a door since `moment`."""
+        door.lose(moment)
+        self.visits.lose(moment, door.name)
 
-    def shift(self, seconds):
-        """The clock was set by so many seconds."""
-        self.door.shift(seconds)
-        self.visits.shift(seconds)
+    def shift(self, door, seconds):
+        """The clock was set by so many seconds, as the camera of one door has noticed."""
+        door.shift(seconds)
+        if door is self.doors[0]:
+            self.visits.shift(seconds)
 
-    def watch_the_door(self, frames):
+    def watch_the_door(self, turns):
         """The main loop: for each frame, find the faces, see who they are, draw, show, save when due.
 
-        frames: (frame, time); without a new frame, (None, time). True if the user has quit.
+        turns: ([(door, its newest frame)], time), the list empty where there is no new one. True if the user has quit.
         """
-        for frame, now in frames:
+        for frames, now in turns:
             self.take_book()
             self.look_after(now)
-            events = self.find_faces(frame, now)
-            if frame is not None:
-                self.stats.frame()
-                requests = self.view.show(self.door, self.visits, now, self.notice())
-            else:
-                requests = self.view.show_again(self.door, self.visits, now, self.notice(), self.camera)
-            events += self.door.end_tracks(now)
-            events += self.visits.end(self.door.tracks, now)
-            self.telling.tell(events, self.book, self.door.frame)
+            events = self.find_faces(frames, now)
+            for door, _ in frames:
+                self.stats[self.doors.index(door)].frame()
+            requests = self.view.show(self.doors, self.visits, now, self.notice(), bool(frames))
+            self.tell(events + self.end_stays(now))
             if self.stop.asked or not self.desk.turn(requests, self.do, self.saver, closed=self.loading):
                 return True
             self.saver.save_when_due()
         return False
+
+    def end_stays(self, now):
+        """Ends the tracks and the visits that are over; the Events that follow."""
+        events = [event for door in self.doors for event in door.end_tracks(now)]
+        return events + self.visits.end([track for door in self.doors for track in door.tracks], now)
+
+    def tell(self, events):
+        """Tells of events, each with the picture of its door."""
+        for event in events:
+            frame = next((door.frame for door in self.doors if door.name == event.door), None)
+            self.telling.tell([event], self.book, frame)
 
     def take_book(self):
         """Goes on with the book from the file as soon as it is read; a recording waits for that."""
@@ -5452,9 +5622,8 @@ class House:
         while self.loading and time.monotonic() < until:
             book = next(self.loading)
             if book is not None:
-                self.loading, frame, moment = None, self.door.frame, self.door.moment
+                self.loading = None
                 self.begin(book)
-                self.door.frame, self.door.moment = frame, moment
                 self.recognition.start()
 
     def look_after(self, now):
@@ -5465,22 +5634,24 @@ class House:
             self.telling.mqtt.see(self.visits.at_door(now), self.book)
         self.telling.look_after()
         if self.notify.wanted:
-            lost = self.camera and self.camera.silent() > CAMERA_LOST
-            self.notify.tell("No picture from " + str(self.camera.source) if lost else
+            lost = [str(door.camera.source) for door in self.doors
+                    if door.camera and door.camera.silent() > CAMERA_LOST]
+            self.notify.tell("No picture from " + " and ".join(lost) if lost else
                              self.notice() or "Visitors known: %d" % len(self.book),
-                             self.recognition.works() and self.door.frame is not None)
+                             self.recognition.works() and all(door.frame is not None for door in self.doors))
         days = self.options.forget_after
         if days and not self.loading and not 0 <= now - self.forgot_at < FORGET_PERIOD:
             self.forgot_at = now
-            there = set(self.visits.going()) | {track.visitor for track in self.door.tracks}
+            there = set(self.visits.going()) | {track.visitor for door in self.doors for track in door.tracks}
             count = forget_unnamed(self.book, there, days, now)
             if count:
                 put_line("%d without a name, not seen for %g days: forgotten" % (count, days))
 
-    def find_faces(self, frame, now):
-        """Follows the faces into this frame (None: no new one), and has them recognised; the Events that follow."""
-        picture = None if frame is None else self.door.take(frame, now)
-        return [] if self.loading else self.recognition.look(self.door, picture, now)
+    def find_faces(self, frames, now):
+        """Follows the faces into these frames, and has them recognised; the Events that follow."""
+        for door, frame in frames:
+            door.take(frame, now)
+        return [] if self.loading else self.recognition.look(self.doors)
 
     def notice(self):
         """What the window says besides what it shows, None for nothing."""
@@ -5491,28 +5662,40 @@ class House:
         """Does what is asked for, unless that is to quit; what there is to say. DoorcamError if it cannot be done."""
         if request.command == "fullscreen":
             return self.view.window.toggle_fullscreen()
+        if request.command == "enlarge":
+            return self.view.enlarge(request.arguments["door"], self.doors)
         if request.command == "there":
-            now = self.door.moment or 0.0
+            now = max(door.moment or 0.0 for door in self.doors)
             return {visitor.number: round(visitor.at_door(now)) for visitor in self.visits.at_door(now)}
         said = obey(self.book, request)
         put_line(printable(said))
         return said
 
+    def figures(self):
+        """What --stats prints; CPU seconds include the ended recognition process."""
+        usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        several = {"doors": {door.name: stats.report() for door, stats in zip(self.doors, self.stats)}}
+        return self.stats[0].report(
+            recognitions=self.recognition.answers(), visitors=len(self.book),
+            cpu_seconds=sum(one.ru_utime + one.ru_stime for one in usage), **several if len(self.doors) > 1 else {})
+
     def finish_visits(self):
-        """Ends what goes on, and saves. The visits before a live camera may go on when doorcam starts again: if they do
+        """Ends what goes on, and saves. The visits before live cameras may go on when doorcam starts again: if they do
         not, it is told then that they are over."""
-        now, over = self.door.moment if self.door.moment is not None else time.time(), not self.camera
+        now = max((door.moment for door in self.doors if door.moment is not None), default=time.time())
+        over = all(door.camera is None or door.camera.ended for door in self.doors)
         try:
-            events = self.door.end_tracks(now, True) + self.visits.end([], now, over or self.camera.ended)
-            self.telling.tell(events, self.book, self.door.frame)
+            events = [event for door in self.doors for event in door.end_tracks(now, True)]
+            self.tell(events + self.visits.end([], now, over))
         finally:
             self.saver.close()
             self.desk.give_answers()
 
     def close(self):
         """Releases everything."""
-        if self.camera:
-            self.camera.close()
+        for door in self.doors:
+            if door.camera:
+                door.camera.close()
         if self.loading:
             self.loading.close()
         self.recognition.close()
@@ -5592,7 +5775,7 @@ def dlib_uses_cuda():
 
 def faces_path(options):
     """The known-faces file of a watch; None for the demo, which keeps its book to itself unless one is named."""
-    if options.faces is None and options.source.kind != "demo":
+    if options.faces is None and places_of(options)[0].source.kind != "demo":
         return DEFAULT_FACES
     return options.faces
 
@@ -5614,8 +5797,7 @@ def watch(options):
         finally:
             house.close()
             if options.stats:
-                put_line(json.dumps(house.stats.report(house.recognition.answers(),
-                                                       len(house.book))))
+                put_line(json.dumps(house.figures()))
     return 0
 
 
@@ -5924,11 +6106,57 @@ DEFAULT_FACES = "known_faces.dat"
 EXAMPLE = "known_faces.dat.example"
 
 
+class Place(typing.NamedTuple):
+    """What the options say of one door."""
+    name: str                   # "" for the only one, if it was not given a name
+    source: Source
+    flip: str
+    mask: object                # path of a picture, None
+    scale: object               # of the small picture, None
+
+
+def places_of(options):
+    """[Place] of the doors to be watched; ValueError with what is wrong with them."""
+    given = options.source or [("", Source("camera", 0))]
+    names = [name or str(number) * (len(given) > 1) for number, (name, _) in enumerate(given, 1)]
+    kinds = {"demo" if source.kind == "demo" else is_recording(source) for _, source in given}
+    if len(set(names)) < len(names):
+        raise ValueError("--source: two doors have the same name")
+    if len(kinds) > 1 or "demo" in kinds and len(given) > 1:
+        raise ValueError("--source: cameras, or recordings, can be watched together, but not with each other; the demo "
+                         "stands alone")
+    for option in ("flip", "mask", "scale"):
+        for name, _ in getattr(options, option) or []:
+            if name and name not in names:
+                raise ValueError("--%s: there is no door called %s" % (option, printable(name)))
+
+    def value(option, door, default=None):
+        values = dict(getattr(options, option) or [])
+        return values.get(door, values.get("", default))
+    return [Place(name, source._replace(aspect=options.aspect), value("flip", name, "none"), value("mask", name),
+                  value("scale", name)) for name, (_, source) in zip(names, given)]
+
+
+def of_a_door(kind):
+    """A type for argparse: (name of a door or "" for all, value) of texts such as back=180."""
+    def parse(text):
+        name, value = re.match(r"(?s)(?:([^\W_][\w-]{0,29})=)?(.*)", "" if os.path.exists(text) else text).groups()
+        return (name, kind(value)) if name else ("", kind(text))
+    return parse
+
+
 def source_option(text):
     try:
         return parse_source(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError("it is no text" if isinstance(error, UnicodeError) else str(error))
+
+
+def flip_option(text):
+    if text not in FLIPS:
+        raise argparse.ArgumentTypeError("invalid choice: %s (choose from %s)" % (printable(text[:40]),
+                                                                                 ", ".join(FLIPS)))
+    return text
 
 
 def aspect_option(text):
@@ -6015,16 +6243,19 @@ def make_parser():
 
 def add_picture_options(add):
     """What is looked at, and shown."""
-    add("--source", metavar="SOURCE", type=source_option, default=Source("camera", 0),
-        help="camera number, csi or csi:1 (Jetson), video file, URL, GStreamer pipeline, or demo (default: 0)")
+    add("--source", metavar="SOURCE", type=of_a_door(source_option), action="append",
+        help="camera number, csi or csi:1 (Jetson), video file, URL, GStreamer pipeline, or demo (default: 0); several "
+             "doors by several of it, which may have names: --source front=0 --source back=rtsp://...; then --scale, "
+             "--flip and --mask can be for one of them, too (--flip back=180)")
     add("--headless", action="store_true", help="without a window")
     add("--fullscreen", action="store_true", help="fill the screen")
-    add("--scale", metavar="FACTOR", type=number_option(float, 0.01, 4, "factor"),
+    add("--scale", metavar="FACTOR", action="append", type=of_a_door(number_option(float, 0.01, 4, "factor")),
         help="size of the picture in which faces are looked for; 0.25 is a quarter (default: about 320 pixels wide)")
-    add("--flip", choices=list(FLIPS), default="none", help="turn or mirror the picture (degrees clockwise)")
+    add("--flip", metavar="{%s}" % ",".join(FLIPS), action="append", type=of_a_door(flip_option),
+        help="turn or mirror the picture (degrees clockwise)")
     add("--aspect", metavar="W:H", type=aspect_option,
         help="width and height of the picture, such as 16:9, where people look squashed")
-    add("--mask", metavar="FILE", type=path_option,
+    add("--mask", metavar="FILE", action="append", type=of_a_door(path_option),
         help="a picture of the scene, painted black where nothing is to be seen, shown or kept")
 
 
@@ -6052,8 +6283,8 @@ def add_telling_options(add):
     add("--on-visit", metavar="COMMAND", type=text_option,
         help="run this command of the shell's when a visit begins, with DOORCAM_EVENT (new or returned), "
              "DOORCAM_VISITOR (number), DOORCAM_NAME, DOORCAM_VISIT (how many visits), DOORCAM_SECONDS_AWAY (empty for "
-             "new), DOORCAM_SURE (how sure that is, in percent) and DOORCAM_PHOTO (a JPEG, removed when the command "
-             "ends) in its environment; it may take 60 seconds, and what it prints is thrown away")
+             "new), DOORCAM_SURE (how sure that is, in percent), DOORCAM_DOOR (of several) and DOORCAM_PHOTO (a JPEG, "
+             "removed when the command ends) in its environment; it may take 60 seconds, and what it prints is thrown away")
     add("--on-leave", metavar="COMMAND", type=text_option,
         help="the same when a visit is over (--visit-gap), with DOORCAM_SECONDS (its length), the event left, and the "
              "visitor's own picture as DOORCAM_PHOTO")
@@ -6107,7 +6338,10 @@ def main(argv=None):
     """Runs doorcam with the arguments (default: those of the process); returns the exit status."""
     parser = make_parser()
     options = parser.parse_args(argv)
-    options.source = options.source._replace(aspect=options.aspect)
+    try:
+        places_of(options)
+    except ValueError as error:
+        parser.error(str(error))
     wanted = options.engine
     for name, engine in ENGINE_OPTIONS:
         if getattr(options, name) is not None:

@@ -42,7 +42,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 import doorcam  # noqa: E402  (sets the threads of OpenBLAS before anything loads it)
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
-from helpers import STEP, Story, face  # noqa: E402
+from helpers import STEP, Story, face, turns  # noqa: E402
 from processes import EXAMPLE, environment, process, xvfb  # noqa: E402
 
 ENGINES = {"dlib": ("dlib",), "opencv": ("opencv",), "both": ("dlib", "opencv")}    # what --engine asks for
@@ -385,13 +385,13 @@ class Replay(doorcam.House):
             if event.kind != "left":
                 self.stays[-1].label(number, self.owners[self.book[number].number], self.now)
 
-    def find_faces(self, frame, now):
+    def find_faces(self, frames, now):
         self.now = now
-        return super().find_faces(frame, now)
+        return super().find_faces(frames, now)
 
     def note(self, *_, **__):
         """Instead of drawing, notes who the largest face in view is said to be."""
-        in_view = [track for track in self.door.tracks if self.now - track.seen < doorcam.BOX_LOST]
+        in_view = [track for track in self.doors[0].tracks if self.now - track.seen < doorcam.BOX_LOST]
         if in_view:
             number = max(in_view, key=lambda track: doorcam.box_width(track.box)).visitor
             visit = self.stays[-1]
@@ -403,7 +403,7 @@ class Replay(doorcam.House):
 
 def replay_doorcam(clips, engine, exact):
     replay = Replay(ExactRecognizer(engine) if exact else CachedRecognizer(engine), engine)
-    replay.watch_the_door(replay.stream(clips))
+    replay.watch_the_door(turns(replay, replay.stream(clips)))
     replay.finish_visits()
     joined = sum(replay.owners[number] != replay.owners[into] for number, into in replay.book.joined.items())
     return dict(figures(replay.stays, len(replay.book)), **{"entries of two people joined": joined}), replay.stays

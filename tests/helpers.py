@@ -50,6 +50,12 @@ def face(encoding, x=300, y=200, width=120, frontal=1.0, sharp=200.0, score=1.0)
     return doorcam.Face(box_at(x, y, width), score, frontal, sharp, encoding, PICTURE)
 
 
+def turns(house, frames):
+    """The turns of a House's main loop with one door from (frame, time); (None, time) without a new frame."""
+    for frame, now in frames:
+        yield [] if frame is None else [(house.doors[0], frame)], now
+
+
 class Story:
     """Feeds a Door with scripted faces as the main loop does, and keeps what happened.
 

@@ -200,7 +200,7 @@ class Script:
         days = (self.steady - START.steady) / 86400
         return {"memory_mb": round(int(memory.group(1)) / 1024.0, 1), "handles": len(os.listdir("/proc/self/fd")),
                 "threads": threading.active_count(), "days": round(days, 1), "visitors": len(self.house.book),
-                "visits_going_on": len(self.house.visits.going()), "tracks": len(self.house.door.tracks),
+                "visits_going_on": len(self.house.visits.going()), "tracks": len(self.house.doors[0].tracks),
                 "written_mb_a_day": round(int(written.group(1)) / 1e6 / days, 2),
                 "written_kb_a_visit": int(written.group(1)) // 1000 // self.visits}
 
@@ -334,7 +334,7 @@ def main(visits, people, seed):
     while not script.over:
         script.house = None
         statuses.append(doorcam.main(ARGUMENTS))
-        if script.house is None or not script.house.camera.ended:
+        if script.house is None or not script.house.doors[0].camera.ended:
             sys.exit("it was ended by a signal, or did not begin: %s" % list(script.said))
     book = doorcam.load_known_faces(PATH, doorcam.DLIB)
     script.result.update(

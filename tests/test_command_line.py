@@ -398,7 +398,8 @@ def test_people_are_not_squashed(clip, tmp_path, sar, flip, options, shape):
     seen = []
 
     def watch(options):
-        seen.extend(frame.shape[:2] for frame, _ in doorcam.read_recording(options.source, options.flip, 0.0))
+        place = doorcam.places_of(options)[0]
+        seen.extend(frame.shape[:2] for frame, _ in doorcam.read_recording(place.source, place.flip, 0.0))
     parser = doorcam.make_parser()
     parser.set_defaults(run=watch)
     with mock.patch.object(doorcam, "make_parser", lambda: parser):

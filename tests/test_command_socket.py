@@ -59,7 +59,7 @@ class Running:
         while True:
             self.turning.wait()
             self.turns += 1
-            yield FRAME, self.now
+            yield [(self.house.doors[0], FRAME)], self.now
             time.sleep(0.005)
 
     def turn(self):
@@ -117,7 +117,7 @@ def test_a_command_does_and_says_the_same_with_and_without_a_doorcam_that_watche
 def test_the_list_says_who_is_there_now(running, path, capsys):
     visitor = running.house.book[2]
     visitor.last_seen, visitor.first_seen_this_interaction = START + 1, START - 11
-    running.house.visits._note(visitor)
+    running.house.visits._note(visitor, "")
     running.now = START + 1
     running.turn()
     assert doorcam.main(["list", "--faces", path]) == 0

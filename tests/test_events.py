@@ -77,7 +77,7 @@ def test_list_as_json_tells_everything_and_its_times_can_be_read(folder):
     assert [one["name"] for one in visitors] == ["", "Мария"]
     assert [one["ignored"] for one in visitors] == [True, False]
     assert set(visitors[0]) == {"number", "name", "visits", "first_seen", "last_seen", "total_seconds",
-                                "longest_seconds", "ignored"}
+                                "longest_seconds", "ignored", "at_door_seconds"}
     seen = visitors_in(folder)[2].first_seen
     assert re.match(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$", visitors[1]["first_seen"])
     assert datetime.datetime.strptime(re.sub(r":(\d\d)$", r"\1", visitors[1]["first_seen"]),
@@ -89,7 +89,7 @@ def test_counts_are_those_of_the_visits(story):
         story.nobody(400)
         story.show(face(person(1)), seconds=seconds)
     story.finish()
-    figures = doorcam.visitor_as_json(story.book.visitors[1])
+    figures = doorcam.visitor_as_json(story.book.visitors[1], {})
     assert figures["visits"] == 3
     assert 68 <= figures["total_seconds"] <= 70 and 39 <= figures["longest_seconds"] <= 40
 
@@ -898,10 +898,10 @@ def test_forgetting_happens_once_an_hour(folder):
     class Options:
         forget_after = 1.0
     house, story = doorcam.House.__new__(doorcam.House), Story()
-    house.options, house.forgot_at, house.book, house.door, house.visits = (
-        Options(), -float("inf"), story.book, story.door, story.visits)
+    house.options, house.forgot_at, house.book, house.doors, house.visits = (
+        Options(), -float("inf"), story.book, [story.door], story.visits)
     house.recognition = house.telling = house.notify = unittest.mock.MagicMock()
-    house.loading, house.camera = None, None
+    house.loading = None
     times = []
     for minute in range(0, 180, 7):
         house.look_after(START + 60 * minute)

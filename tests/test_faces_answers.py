@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import doorcam
-from helpers import START, face, person
+from helpers import START, face, person, turns
 
 FPS = 25.0
 PLAIN = np.full((720, 1280, 3), 120, np.uint8)
@@ -57,7 +57,7 @@ def watch(monkeypatch, tmp_path):
         made.append(one)
         one.events = []
         monkeypatch.setattr(one.telling, "tell", lambda events, *_: one.events.extend(events))
-        one.camera = types.SimpleNamespace(silent=lambda: 0.0)
+        one.doors[0].camera = types.SimpleNamespace(silent=lambda: 0.0)
         return one
     return make
 
@@ -68,7 +68,7 @@ def shown(watch, frames):
         for frame, now in frames:
             watch.recognition.recognizer.now = now
             yield frame, now
-    watch.watch_the_door(clocked())
+    watch.watch_the_door(turns(watch, clocked()))
 
 
 def steps(start, end):
@@ -120,7 +120,7 @@ def test_boxes_stay_with_a_moving_face_though_looks_take_long(watch):
     apart = []
     for now in steps(0, 6):
         shown(one, [(moving_frame(now), now)])
-        apart += [abs((box[1] + box[3]) / 2.0 - middle_at(now)) for box, _, _, _ in one.door.marks(now)]
+        apart += [abs((box[1] + box[3]) / 2.0 - middle_at(now)) for box, _, _, _ in one.doors[0].marks(now)]
     assert len(apart) > 100 and np.max(apart) < 30, apart
 
 
@@ -129,12 +129,12 @@ def test_the_clock_is_set_while_a_look_is_under_way(watch, seconds):
     """As at each start of a machine without a clock of its own: the answer is one of a moment ago, not of years."""
     one = watch(lambda moment: [face(person(0))], 0.3)
     shown(one, [(PLAIN, now) for now in steps(0, 4)])
-    (look, moment), (track,) = one.recognition.recognizer.look, one.door.tracks
+    (look, moment), (track,) = one.recognition.recognizer.look, one.doors[0].tracks
     assert moment > START + 3.5
-    one.shift(seconds)
+    one.shift(one.doors[0], seconds)
     one.recognition.recognizer.look, one.recognition.recognizer.kept = (look, moment + seconds), None  # the test's own clock
     shown(one, [(PLAIN, now + seconds) for now in steps(4, 4.5)])
-    assert [event.kind for event in one.events] == ["new"] and one.door.tracks == [track]
+    assert [event.kind for event in one.events] == ["new"] and one.doors[0].tracks == [track]
     visitor, = one.book.visitors.values()
     assert START + seconds + 3 < visitor.last_seen < START + seconds + 5 and 3 < visitor.this_visit() < 5
 
@@ -145,5 +145,5 @@ def test_slow_looks_end_nobody_s_stay(watch):
     one, tracks = watch(lambda moment: faces.pop(0) if faces else [face(person(0))], 1.5), []
     for now in steps(0, 14):
         shown(one, [(PLAIN, now)])
-        tracks += [track for track in one.door.tracks if track not in tracks]
+        tracks += [track for track in one.doors[0].tracks if track not in tracks]
     assert len(tracks) == 1 and not faces

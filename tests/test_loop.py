@@ -12,7 +12,7 @@ import pytest
 
 import doorcam
 from files import file_with
-from helpers import START, person
+from helpers import START, person, turns
 from processes import EXAMPLE, wait_for
 
 FRAME = np.full((90, 160, 3), 120, np.uint8)
@@ -59,7 +59,7 @@ class SlowDisk:
 
     def show(self, frames=3):
         """The main loop on so many frames."""
-        self.watch.watch_the_door([(FRAME, self.now + index) for index in range(frames)])
+        self.watch.watch_the_door(turns(self.watch, [(FRAME, self.now + index) for index in range(frames)]))
         self.now += frames
 
     def read_on(self):
@@ -88,10 +88,10 @@ def content(path):
 def test_frames_are_shown_and_nobody_is_looked_for_before_the_book_is_there(monkeypatch, path):
     disk = SlowDisk(monkeypatch, path)
     disk.show()
-    assert disk.watch.door.frame is FRAME and not disk.recognition.looks and len(disk.watch.book) == 0
+    assert disk.watch.doors[0].frame is FRAME and not disk.recognition.looks and len(disk.watch.book) == 0
     disk.read_on()
     disk.show()
-    assert len(disk.watch.book) == 2 and disk.watch.door.greeter.book is disk.watch.book
+    assert len(disk.watch.book) == 2 and disk.watch.doors[0].greeter.book is disk.watch.book
     assert len(disk.recognition.looks) >= 1
 
 
@@ -226,7 +226,7 @@ def test_systemd_is_told_that_a_camera_is_waited_for(monkeypatch, path):
     told = disk.watch.notify = Told()
     disk.read_on()
     told.news()
-    disk.watch.camera = types.SimpleNamespace(
+    disk.watch.doors[0].camera = types.SimpleNamespace(
         silent=lambda: 12.0, source=doorcam.parse_source("rtsp://user:secret@127.0.0.1/stream"))
-    disk.watch.watch_the_door([(None, disk.now)] * 2)
+    disk.watch.watch_the_door([([], disk.now)] * 2)
     assert told.news() == [(True, "No picture from rtsp://***@127.0.0.1/stream")] * 2
