@@ -2154,7 +2154,7 @@ class Visitor:
 
     def of_last_visit(self, encoding):
         """Whether an encoding is of the last visit and no other."""
-        return self.origin_of(encoding).first >= self.first_seen_this_interaction
+        return self.first_seen_this_interaction <= self.origin_of(encoding).first <= self.last_seen
 
     def parted(self):
         """({engine: encodings} of the last visit and no other, the same of all others); engines with none are not in
@@ -3572,13 +3572,13 @@ def read_visitor(encoding, metadata):
 def read_origins(visitor, metadata):
     """These four take over what record_of_past() keeps; an Exception, and nothing taken, if it is not as it should be.
     """
-    origins = [(mark, Origin(*origin)) for mark, origin in metadata.get("origins", {}).items()]
-    visitor.origins = {mark: origin for mark, origin in origins[:MAX_ENCODINGS * (MAX_ENGINES + 1)]
-                       if list(map(type, origin)) == [float, float, bool] and origin.first <= origin.last}
+    origins = list(metadata["origins"].items())[:MAX_ENCODINGS * (MAX_ENGINES + 1)]
+    visitor.origins = {mark: Origin(*origin) for mark, origin in origins
+                       if list(map(type, origin)) == [float, float, bool] and origin[0] <= origin[1]}
 
 
 def read_never(visitor, metadata):
-    visitor.never = {number for number in metadata.get("never", []) if type(number) is int}
+    visitor.never = {number for number in metadata["never"] if type(number) is int and type(metadata["never"]) is list}
 
 
 def read_before(visitor, metadata):

@@ -6,7 +6,7 @@ import pytest
 
 import doorcam
 import files
-from helpers import START, STEP, Story, apart_for, aside, book_of, face, person, written_and_read
+from helpers import START, Story, apart_for, aside, book_of, face, person, written_and_read
 
 GAP = doorcam.VISIT_GAP
 
@@ -30,6 +30,7 @@ def refused(book, command, *numbers, **flags):
 def state(visitor, leave_out=("shown_new",)):
     """All that a visitor is, as something that can be compared."""
     found = {name: getattr(visitor, name) for name in doorcam.Visitor.__slots__ if name not in leave_out}
+    found = {name: set(value) if isinstance(value, set) else value for name, value in found.items()}
     for name in {"encodings", "latest", "others", "merged", "before"} & set(found):
         value = found[name]
         found[name] = [state(one) for one in value or ()] if name == "merged" else repr(
@@ -136,7 +137,7 @@ def test_what_cannot_be_split_says_why(mistaken):
     ask(story.book, "split", 1)
     assert "not known any more" in refused(story.book, "split", 1)
     assert "there is no visitor 9" in refused(story.book, "split", 9)
-    old = doorcam.Book(doorcam.DLIB, [doorcam.read_visitor(files.original_encoding(1), files.original_record(1))])
+    old = doorcam.Book(doorcam.DLIB, doorcam.read_known_faces(files.original_file(1))[0])
     visitor, = old.visitors.values()
     assert "not known any more" in refused(old, "split", visitor.number)
     visitor.begin_visit(START)
@@ -151,7 +152,7 @@ def test_the_picture_of_a_visit_goes_with_it_and_the_one_before_comes_back(metri
         picture = visitor.jpeg
         visitor.quality = 0.1 if better else 0.99
         visit(story, near(metric))
-        assert (visitor.quality > 0.99) == better
+        assert visitor.quality not in (0.1, 0.99) if better else visitor.quality == 0.99
         visitor.jpeg = b"another" if better else visitor.jpeg
         ask(story.book, "split", 1)
         assert story.book.visitors[1].jpeg == picture
@@ -302,7 +303,7 @@ def test_a_merge_is_not_undone_after_the_next_visit_or_a_name(metric, what):
     book = two_to_merge(metric)
     ask(book, "merge", 2, 1)
     if what == "visit":
-        visit(Story(book), person(0))
+        doorcam.Visits(book).see(book.visitors[1], START, START)
     elif what == "name":
         book.name(1, "Ben")
     else:
@@ -444,23 +445,9 @@ def test_a_file_can_be_split_where_the_original_program_has_written_it_since(mis
     assert not problems and ask(book, "split", 1) and len(book.visitors[1].encodings) == 2
 
 
-def test_records_within_records_are_read_once_and_no_deeper(metric):
-    book = two_to_merge(metric)
-    ask(book, "merge", 2, 1)
-    encodings, metadata, _ = book.snapshot()
-    inner = [list(pair) for pair in zip(encodings, metadata)]
-    record = dict(metadata[0])
-    for _ in range(30):
-        record = dict(record, merged=[[encodings[0], dict(record, number=9)], [encodings[0], record]])
-    assert inner
-    allowance = doorcam.Allowance(1 << 20)
-
-    def bare(one):
-        """The record without its pictures, which are only noted in a file."""
-        return {key: [[vector, bare(its)] for vector, its in value] if key == "merged" else value
-                for key, value in one.items() if key != "face_image" and key != "before"}
-    visitor, _ = doorcam.read_record(encodings[0], bare(record), allowance)
-    assert visitor.merged and all(one.merged is None for one in visitor.merged)
-
-
-STEPS = STEP  # the time between two looks, on which seconds=... of a Story rest
+def test_records_within_records_are_read_once_and_no_deeper():
+    (encoding,), (record,) = doorcam.unpickle(files.original_file(1))
+    for number in range(300):
+        record = dict(record, number=1, merged=[[encoding, dict(record, number=2)], [encoding, dict(record, number=1)]])
+    visitor, _ = doorcam.read_record(encoding, record, doorcam.Allowance(1 << 20))
+    assert [one.number for one in visitor.merged] == [2, 1] and all(one.merged is None for one in visitor.merged)
