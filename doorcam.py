@@ -2433,12 +2433,14 @@ class Comparison:
             part = visitors[start:start + COMPARED]
             ends = np.cumsum([len(visitor.encodings) for visitor in part])
             squares = self._extended(np.concatenate([visitor.encodings for visitor in part])).dot(self._others)
-            for visitor, end, hidden in zip(part, ends, self._no_rivals(part)):
-                squares[end - len(visitor.encodings):end, np.flatnonzero(hidden)] = np.inf
-            odds, rivals = self._likeliest(squares)
+            likeliest = []
+            for hidden in (self._themselves(part), self._no_rivals(part)):
+                for visitor, end, one in zip(part, ends, hidden):
+                    squares[end - len(visitor.encodings):end, np.flatnonzero(one)] = np.inf
+                likeliest += self._likeliest(squares)
             for visitor, end in zip(part, ends):
                 own = slice(end - len(visitor.encodings), end)
-                found[visitor.number] = self._fit(visitor, odds[own], rivals[own])
+                found[visitor.number] = self._fit(visitor, *[values[own] for values in likeliest])
         return found
 
     def _likeliest(self, squares):
@@ -2450,6 +2452,10 @@ class Comparison:
             numbers, odds = np.where(one > odds, self._numbers[nearest], numbers), np.maximum(one, odds)
         return odds, numbers
 
+    def _themselves(self, visitors):
+        """Where these Visitors stand themselves, visitors x all."""
+        return self._numbers == np.array([visitor.number for visitor in visitors])[:, None]
+
     def _no_rivals(self, visitors):
         """Who is no rival of these Visitors (visitors x all): each of them, and as in odds_of(), who may well be a
         second entry."""
@@ -2460,21 +2466,27 @@ class Comparison:
                 one &= (self._names == 0) | (self._names == hash(visitor.name))
             for number in visitor.apart | visitor.never:
                 one[self._numbers == number] = False
-            one[self._numbers == visitor.number] = True
         return hidden
 
-    def _fit(self, visitor, rivals_odds, rivals):
-        """The Fit of a visitor; of each encoding the odds of its likeliest rival, and the number."""
+    def _fit(self, visitor, others_odds, likeliest, rivals_odds, rivals):
+        """The Fit of a visitor; of each encoding the odds of the likeliest other, and the number; the same of those who
+        are no second entry of the visitor. Who is one is asked of the remaining encodings, for a stray draws near."""
         encodings, others = np.array(visitor.encodings), len(visitor.encodings) - 1
         if others:
             means = (encodings.sum(axis=0) - encodings) / others
             own = self.odds(((encodings - means) ** 2).sum(axis=1), 1, others)
         else:  # what one visit lets expect of the next one
+            means = encodings
             own = np.array([self.odds(2 * self.gallery.metric.within / self.gallery.likeness(), 1, 1)])
-        stray = (rivals_odds > own) & (rivals_odds >= self.caution) & (others > 0)
-        likeliest = rivals_odds.argmax()
-        return Fit(float(sureness(own - np.logaddexp(0, rivals_odds)).mean()), int(rivals[likeliest]),
-                   float(rivals_odds[likeliest]), [(index, int(rivals[index])) for index in np.flatnonzero(stray)])
+        strays = [(int(index), int(likeliest[index])) for index in np.flatnonzero(
+            (others_odds > own) & (others_odds >= self.caution) & (others > 0))]
+        strays = [(index, number) for index, number in strays
+                  if told_apart(visitor, self.gallery.visitors[number]) or self.odds(
+                      float(np.sum((means[index] - self.gallery.visitors[number].center()) ** 2)), 1, 1)
+                  < self.caution - DOUBT]
+        most = rivals_odds.argmax()
+        return Fit(float(sureness(own - np.logaddexp(0, rivals_odds)).mean()), int(rivals[most]),
+                   float(rivals_odds[most]), strays)
 
 
 class Book(Gallery):
