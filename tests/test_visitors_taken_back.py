@@ -1,4 +1,4 @@
-"""What the owner takes back: a visit that was somebody else's, a merge, two who are two; and where encodings are from."""
+"""What the owner takes back: a visit that was somebody else's, a merge, two who are two; where encodings are from."""
 import math
 
 import numpy as np
