@@ -11,9 +11,9 @@ Usage:
   doorcam.py [options]              watch the door
   doorcam.py list                   a table of visitors
   doorcam.py name NUMBER NAME       give a visitor a name
-  doorcam.py merge NUMBER INTO      two entries are one person (--not: they are two, --undo: take it back)
+  doorcam.py merge NUMBER INTO      two entries are one person
   doorcam.py split NUMBER           the last visit was somebody else
-  doorcam.py aside NUMBER           what looks more like another is not compared (--undo: it is again); see list --check
+  doorcam.py aside NUMBER           leave out the faces that list --check found to be another's
   doorcam.py forget NUMBER          remove a visitor
   doorcam.py ignore NUMBER          still known, but no longer shown, logged or announced
   doorcam.py report [FILE]          a page of visitors and, with --log, visits, for a browser (visitors.html)
