@@ -12,6 +12,8 @@ Usage:
   doorcam.py list                   a table of visitors
   doorcam.py name NUMBER NAME       give a visitor a name
   doorcam.py merge NUMBER INTO      two entries are one person
+  doorcam.py split NUMBER           the last visit was somebody else
+  doorcam.py aside NUMBER           leave out the faces that list --check found to be another's
   doorcam.py forget NUMBER          remove a visitor
   doorcam.py ignore NUMBER          still known, but no longer shown, logged or announced
   doorcam.py report [FILE]          a page of visitors and, with --log, visits, for a browser (visitors.html)
@@ -41,6 +43,7 @@ import argparse
 import base64
 import collections
 import contextlib
+import copy
 import csv
 import ctypes
 import datetime
@@ -176,6 +179,7 @@ MAX_PROBLEM_LINES = 10        # about bad records of one file
 MAX_ENGINES = 4               # whose encodings of one visitor are read
 MAX_NAME = 100                # characters
 MAX_NUMBER = 2 ** 31 - 1      # of a visitor, and the largest count in a record
+MAX_TIME = 32503680000        # s since the epoch, the year 3000
 
 # ------------------------------------------------------------------------------------------------------- types
 
@@ -1916,7 +1920,7 @@ def moved_box(box, before, after):
 class Before(typing.NamedTuple):
     """How it was before a track was taken for a visitor, to go back to."""
     name: str                   # of the visitor
-    so_far: list                # Visitor.so_far()
+    so_far: dict                # Visitor.so_far()
     goes_on: bool               # the visit had begun
     met: bool                   # the visitor had been seen in this run
     joined: int                 # how many entries of the book had been joined with others
@@ -1949,8 +1953,9 @@ class Track:
         """The clock was set by so many seconds."""
         self.began, self.seen, self.encoded = self.began + seconds, self.seen + seconds, self.encoded + seconds
         if self.before and self.before.met:
-            first, begun, last = self.before.so_far[:3]
-            self.before.so_far[:3] = first + (seconds if first == begun else 0), begun + seconds, last + seconds
+            so_far = self.before.so_far
+            for key in SEEN_KEYS[so_far["first_seen"] != so_far["first_seen_this_interaction"]:]:
+                so_far[key] += seconds
 
     def mean(self):
         """The mean of the track's encodings, None without any."""
@@ -2059,9 +2064,11 @@ KNOWN_SIGHTINGS = 3           # encodings before somebody can be called known or
 ALIKE_PRIOR = 0.65            # of m0: how far apart a camera's visitors are taken to be before it has any,
 PRIOR_VISITORS = 5            # which counts as if so many visitors had shown it
 ALIKE_MOST = 2.0                # r is no more: second entries of one person must not look like people who are alike
+COMPARED = 100                 # visitors that are compared with all of a book at once,
+MAX_ALIKE = 1000              # and pairs that are kept of those found alike in that
 STRANGERS = 10                # who may come besides everybody in the book: a face is one of them as likely as a visitor
 DOUBT = 3.0                   # nats (a factor of 20) by which odds must be clear to decide at once
-JOIN = 2.0                    # nats by which they must be clear to join two entries, which nobody can undo
+JOIN = 2.0                    # nats by which they must be clear to join two entries
 MOST_SURE = 0.99              # is said of no greeting: what the odds leave out (twins, a photograph) is rarer than 1 %
 
 
@@ -2085,10 +2092,20 @@ def known_odds(odds, runner_up):
     return odds - float(np.logaddexp(0.0, runner_up))
 
 
+def sureness(odds):
+    """The probability, 0 to 1, that odds as a natural logarithm stand for."""
+    return 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
+
+
 def told_apart(first, second):
-    """Whether two visitors are two people beyond doubt: seen in one picture, or named differently."""
-    return (first.number in second.apart or second.number in first.apart
+    """Whether two visitors are two people beyond doubt: seen in one picture, named differently, or said to be."""
+    return (first.number in second.apart or second.number in first.apart or said_apart(first, second)
             or bool(first.name and second.name and first.name != second.name))
+
+
+def said_apart(first, second):
+    """Whether the owner has said that two visitors are two people."""
+    return first.number in second.never or second.number in first.never
 
 
 def may_be_joined(first, second):
@@ -2125,17 +2142,31 @@ EMPTY_LOOKS = 20              # looks in a moving scene without a face after whi
 RECONSIDER = 5                # encodings after which it is asked again who somebody is
 TRACK_LOST = 2.0              # s without a sighting after which a track has ended,
 LOST_LOOKS = 3                # if so many looks in a row did not find it
+ASIDE = " (aside)"            # after an engine's name: its encodings that are kept and not compared
 CANDIDATES = 8                # likeliest visitors that a look-up gives
 PICTURE_BETTER = 1.15         # a picture is replaced by one better by this factor
+
+
+class Origin(typing.NamedTuple):
+    """Where an encoding in the book comes from. One that was joined of two is of the visits of both."""
+    first: float = -math.inf    # s, when the visit began, of several the first,
+    last: float = -math.inf     # and the last; not known of what an older doorcam has kept
+    founding: bool = True       # the visitor's first visit, or confirmed by the owner: see founded_odds
+
+
+def mark_of(encoding):
+    """A number by which an encoding is found among its visitor's Origins."""
+    return zlib.crc32(np.float32(encoding).tobytes()) & 0x7fffffff
 
 
 class Visitor:
     """One person in the book. Times are seconds since the epoch."""
     __slots__ = ("number", "name", "first_seen", "first_seen_this_interaction", "last_seen", "seen_count",
                  "seen_frames", "encodings", "jpeg", "quality", "seconds_before", "longest", "apart", "ignored",
-                 "engine", "others", "extra", "shown_new", "open")
+                 "engine", "others", "extra", "shown_new", "origins", "never", "latest", "before", "merged", "open")
     OF_VISITS = ("first_seen", "first_seen_this_interaction", "last_seen", "seen_count", "seen_frames",
-                 "seconds_before", "longest", "jpeg", "quality", "apart", "open")  # what a sight may change
+                 "seconds_before", "longest", "jpeg", "quality", "apart", "open")  # what a sight may change,
+    OF_LAST_VISIT = ("latest", "before", "merged")                      # and what lasts until the next visit
 
     def __init__(self, number, encodings, first_seen, engine, jpeg=None):
         self.number, self.engine = number, engine
@@ -2148,7 +2179,12 @@ class Visitor:
         self.longest = 0.0                              # s, of the visits before this one
         self.name, self.ignored = "", False
         self.open = False                               # the last visit may go on: that it is over was not told
-        self.apart = set()                              # numbers of visitors seen in one frame with this one
+        self.apart = set()                              # numbers of visitors seen in one frame with this one,
+        self.never = set()                              # and of those who are others because the owner says so
+        self.origins = {}                               # {mark_of(encoding): Origin}; without one nothing is known
+        self.latest = None                              # the mean of the last track, an encoding of this engine
+        self.before = None                              # so_far(OF_VISITS) before the last visit, None: not known
+        self.merged = None                              # the two [Visitor, Visitor] who were made this one, see Book
         self.extra = {}                                 # what other programs keep in the record
         self.shown_new = -math.inf                      # since when the label says so; infinite: it has not yet
 
@@ -2156,16 +2192,43 @@ class Visitor:
         """The mean of the encodings; shorter than 1 where they differ, which says how much they do."""
         return np.mean(self.encodings, axis=0)
 
-    def so_far(self):
-        """The values of OF_VISITS, to go back to if somebody was taken for the visitor by mistake."""
-        return [set(value) if isinstance(value, set) else value for value in map(self.__getattribute__, self.OF_VISITS)]
+    def so_far(self, names=OF_VISITS + OF_LAST_VISIT):
+        """{name: value}, to go back to if somebody was taken for the visitor by mistake."""
+        values = ((name, getattr(self, name)) for name in names)
+        return {name: set(value) if isinstance(value, set) else value for name, value in values}
 
     def go_back(self, so_far):
-        for name, value in zip(self.OF_VISITS, so_far):
-            setattr(self, name, value)
+        for name, value in so_far.items():
+            setattr(self, name, set(value) if isinstance(value, set) else value)
+
+    def copy(self):
+        """The Visitor as it is now, whatever becomes of this one; without the two who were made this one."""
+        one = copy.copy(self)
+        one.apart, one.never, one.others, one.merged = set(self.apart), set(self.never), dict(self.others), None
+        return one
+
+    def origin_of(self, encoding):
+        return self.origins.get(mark_of(encoding), Origin())
+
+    def of_last_visit(self, encoding):
+        """Whether an encoding is of the last visit and no other."""
+        return self.first_seen_this_interaction <= self.origin_of(encoding).first <= self.last_seen
+
+    def parted(self):
+        """({engine: encodings} of the last visit and no other, the same of all others); engines with none are not in
+        it."""
+        parts = [{engine: [one for one in encodings if self.of_last_visit(one) is of_last]
+                  for engine, encodings in self.all_encodings().items()} for of_last in (True, False)]
+        return [{engine: encodings for engine, encodings in part.items() if encodings} for part in parts]
+
+    def drop_pictures(self):
+        """No picture is left of the visitor, nor a way back to one."""
+        self.jpeg, self.quality, self.merged = None, 0.0, None
+        self.before = self.before and dict(self.before, jpeg=None, quality=0.0)
 
     def begin_visit(self, moment):
         """The visits so far are over, and the next one has begun."""
+        self.before, self.merged, self.latest = self.so_far(self.OF_VISITS), None, None
         self.longest, self.seconds_before = self.longest_visit(), self.total_seconds()
         self.first_seen_this_interaction = moment
         self.seen_count += 1
@@ -2174,6 +2237,9 @@ class Visitor:
         """The clock by which the last visit was seen was set by so many seconds."""
         if self.first_seen == self.first_seen_this_interaction:
             self.first_seen += seconds
+        begun = self.first_seen_this_interaction
+        self.origins = {mark: Origin(*[time + (seconds if time >= begun else 0) for time in origin[:2]],
+                                     founding=origin.founding) for mark, origin in self.origins.items()}
         self.first_seen_this_interaction += seconds
         self.last_seen += seconds
         self.shown_new += seconds
@@ -2187,6 +2253,7 @@ class Visitor:
         every = self.all_encodings()
         every.update({engine: encodings} if encodings else {})
         if engine in every:
+            self.latest = self.latest if engine == self.engine else None
             self.engine, self.encodings = engine, every.pop(engine)
             self.others = every
         return self.engine == engine
@@ -2209,6 +2276,45 @@ class Visitor:
 def next_number(given, used):
     """The number of a newcomer: the one after the highest given, once there is no higher one the first that is free."""
     return given + 1 if given < MAX_NUMBER else next(one for one in range(1, MAX_NUMBER + 1) if one not in used)
+
+
+def one_visit(earlier, later, gap):
+    """Whether the last visits of two visitors, less than the gap (s) apart, are halves of one, unless it was told that
+    the first is over."""
+    return later.first_seen_this_interaction - earlier.last_seen < gap and earlier.open >= later.open
+
+
+def add_visits(stays, gone, gap):
+    """The visits of one visitor are those of another, too."""
+    earlier, later = sorted((gone, stays), key=lambda visitor: visitor.last_seen)
+    together = one_visit(earlier, later, gap)
+    before = gone.seconds_before + stays.seconds_before + (0 if together else earlier.this_visit())
+    longest = max(gone.longest, stays.longest, 0 if together else earlier.this_visit())
+    begun = min(gone.first_seen_this_interaction, stays.first_seen_this_interaction) if together \
+        else later.first_seen_this_interaction
+    stays.seconds_before, stays.longest = before, longest
+    stays.seen_count += gone.seen_count - (1 if together else 0)
+    stays.seen_frames += gone.seen_frames
+    stays.first_seen = min(gone.first_seen, stays.first_seen)
+    stays.last_seen, stays.first_seen_this_interaction, stays.open = later.last_seen, begun, later.open
+    stays.apart |= gone.apart
+    if gone.quality > stays.quality or stays.jpeg is None:
+        stays.jpeg, stays.quality = gone.jpeg, gone.quality
+
+
+def both_before(gone, stays, gap):
+    """What Visitor.before is of two who are one: their visits but for the last; None if that is not known."""
+    earlier, later = sorted((gone, stays), key=lambda visitor: visitor.last_seen)
+    together = one_visit(earlier, later, gap)
+    parts = [] if together else [earlier.copy()]
+    for visitor in [one for one in ([later, earlier] if together else [later]) if one.seen_count > 1]:
+        if visitor.before is None:
+            return None
+        parts.append(visitor.copy())
+        parts[-1].go_back(dict(visitor.before, open=False))
+    for further in parts[1:]:
+        add_visits(parts[0], further, gap)
+    return parts[0].so_far(Visitor.OF_VISITS) if parts else None
 
 
 class Gallery:
@@ -2271,6 +2377,10 @@ class Gallery:
             return 0.0
         return self.metric.caution - log_odds((self.tolerance / self.metric.length) ** 2, 1, 1, *self._about())
 
+    def _odds(self, square, visits, others):
+        """log_odds() in this book."""
+        return log_odds(square, visits, others, *self._about()) + self._raised()
+
     def lookup_known_face(self, encoding, excluded=(), visits=1):
         """[(odds, Visitor)] of the likeliest visitors, best first, without those whose numbers are excluded.
 
@@ -2281,8 +2391,7 @@ class Gallery:
             return []
         encoding = np.asarray(encoding, np.float32)
         squares = np.dot(encoding, encoding) - 2 * self._matrix["mean"].dot(encoding) + self._matrix["square"]
-        odds = log_odds(np.maximum(squares[rows], 0), visits, self._matrix["visits"][rows], *self._about())
-        odds += self._raised()
+        odds = self._odds(np.maximum(squares[rows], 0), visits, self._matrix["visits"][rows])
         wanted = min(len(rows), CANDIDATES + len(excluded))
         best = np.argpartition(-odds, wanted - 1)[:wanted]
         found = [(float(odds[index]), self.visitors[self._matrix["number"][rows[index]]]) for index in best]
@@ -2310,8 +2419,13 @@ class Gallery:
     def _alike_odds(self, visitor, other):
         """The odds that two visitors are one person, as if each had been here once: who looked different at each visit
         has means that are far apart."""
-        square = float(np.sum((visitor.center() - other.center()) ** 2))
-        return log_odds(square, 1, 1, *self._about()) + self._raised()
+        return self._odds(float(np.sum((visitor.center() - other.center()) ** 2)), 1, 1)
+
+    def founded_odds(self, visitor, encoding):
+        """The odds of a visitor by the founding encodings alone: where one is learned because of others that were only
+        learned, an entry becomes several people's."""
+        founding = [one for one in visitor.encodings if visitor.origin_of(one).founding] or visitor.encodings
+        return self._odds(float(np.sum((np.mean(founding, axis=0) - encoding) ** 2)), 1, len(founding))
 
     def second_entry(self, visitor):
         """The other entry that beyond doubt is the same person as this one, or None; one of the two must be known from
@@ -2326,6 +2440,124 @@ class Gallery:
         return None
 
 
+class Fit(typing.NamedTuple):
+    """How well what is kept of a visitor agrees, as if each encoding were a visit and the others all that was known."""
+    sure: float                 # the probability, 0 to 1, that a greeting is right
+    rival: int                  # the number of the other who comes nearest,
+    near: float                 # and the odds of that
+    strays: list                # [(index of an encoding, number of the other for whom it would be taken instead)]
+
+
+class Comparison:
+    """All of a gallery compared with all of it, part by part: with 10,000 visitors in seconds."""
+
+    def __init__(self, gallery):
+        self.gallery, self.caution, about, raised = gallery, gallery.metric.caution, gallery._about(), gallery._raised()
+        self.odds = lambda square, visits, others: log_odds(square, visits, others, *about) + raised  # as Gallery._odds
+        rows = gallery._matrix[gallery._matrix["visits"] > 0]
+        rows = rows[np.argsort(rows["visits"], kind="mergesort")]
+        self._numbers, self._visits = rows["number"].copy(), rows["visits"].copy()
+        self._means = np.ascontiguousarray(rows["mean"])
+        self._others = self._extended(self._means, False).T
+        visits, starts = np.unique(self._visits, return_index=True)
+        self._groups = list(zip(starts, list(starts[1:]) + [len(rows)], visits))  # first, behind the last, visits
+        names = [gallery.visitors[number].name for number in self._numbers]
+        self._names = np.array([hash(name) if name else 0 for name in names], np.int64)
+
+    @staticmethod
+    def _extended(encodings, left=True):
+        """With two more numbers, so that the product of a left one and another is their square distance."""
+        encodings = np.asarray(encodings, np.float32)
+        squares, ones = (encodings ** 2).sum(axis=1, keepdims=True), np.ones((len(encodings), 1), np.float32)
+        return np.hstack([-2 * encodings, squares, ones] if left else [encodings, ones, squares])
+
+    def _square_for(self, odds, visits, others):
+        """The square distance at which two entries have these odds, which fall evenly with it."""
+        nothing = self.odds(0.0, visits, others)
+        return np.float32((nothing - odds) / (nothing - self.odds(1.0, visits, others)))
+
+    def alike(self, most):
+        """[(odds, Visitor, Visitor)] of the likeliest pairs who may be one person and are not surely two, best first.
+        """
+        pairs = []
+        for first, last, visits in self._groups:
+            limits = self._square_for(self.caution - DOUBT, visits, self._visits)
+            for start in range(first, last, COMPARED):
+                squares = self._extended(self._means[start:min(start + COMPARED, last)]).dot(self._others[:, start:])
+                one, other = np.nonzero(squares <= limits[start:])
+                odds = self.odds(np.maximum(squares[one, other], 0), visits, self._visits[start + other])
+                best = np.argsort(-odds)[:MAX_ALIKE]
+                pairs += [(odds[index], start + one[index], start + other[index]) for index in best
+                          if one[index] < other[index]]
+        pairs = ((odds, self._visitor(one), self._visitor(other)) for odds, one, other in sorted(pairs, reverse=True))
+        return list(itertools.islice((pair for pair in pairs if may_be_joined(*pair[1:])), most))
+
+    def _visitor(self, place):
+        return self.gallery.visitors[self._numbers[place]]
+
+    def fits(self, visitors):
+        """{number: Fit} of those Visitors whom the engine knows."""
+        found, visitors = {}, [one for one in visitors if one.engine == self.gallery.metric.engine]
+        for start in range(0, len(visitors), COMPARED):
+            part = visitors[start:start + COMPARED]
+            ends = np.cumsum([len(visitor.encodings) for visitor in part])
+            squares = self._extended(np.concatenate([visitor.encodings for visitor in part])).dot(self._others)
+            likeliest = []
+            for hidden in (self._themselves(part), self._no_rivals(part)):
+                for visitor, end, one in zip(part, ends, hidden):
+                    squares[end - len(visitor.encodings):end, np.flatnonzero(one)] = np.inf
+                likeliest += self._likeliest(squares)
+            for visitor, end in zip(part, ends):
+                own = slice(end - len(visitor.encodings), end)
+                found[visitor.number] = self._fit(visitor, *[values[own] for values in likeliest])
+        return found
+
+    def _likeliest(self, squares):
+        """(odds, number) of the likeliest visitor for each row of square distances to all, of one visit each."""
+        odds, numbers, rows = np.full(len(squares), -np.inf), np.zeros(len(squares), int), np.arange(len(squares))
+        for first, last, visits in self._groups:
+            nearest = first + squares[:, first:last].argmin(axis=1)
+            one = self.odds(np.maximum(squares[rows, nearest], 0), 1, visits)
+            numbers, odds = np.where(one > odds, self._numbers[nearest], numbers), np.maximum(one, odds)
+        return odds, numbers
+
+    def _themselves(self, visitors):
+        """Where these Visitors stand themselves, visitors x all."""
+        return self._numbers == np.array([visitor.number for visitor in visitors])[:, None]
+
+    def _no_rivals(self, visitors):
+        """Who is no rival of these Visitors (visitors x all): each of them, and as in odds_of(), who may well be a
+        second entry."""
+        centers = [visitor.center() for visitor in visitors]
+        hidden = self._extended(centers).dot(self._others) <= self._square_for(self.caution - DOUBT, 1, 1)
+        for one, visitor in zip(hidden, visitors):
+            if visitor.name:
+                one &= (self._names == 0) | (self._names == hash(visitor.name))
+            for number in visitor.apart | visitor.never:
+                one[self._numbers == number] = False
+        return hidden
+
+    def _fit(self, visitor, others_odds, likeliest, rivals_odds, rivals):
+        """The Fit of a visitor; of each encoding the odds of the likeliest other, and the number; the same of those who
+        are no second entry of the visitor. Who is one is asked of the remaining encodings, for a stray draws near."""
+        encodings, others = np.array(visitor.encodings), len(visitor.encodings) - 1
+        if others:
+            means = (encodings.sum(axis=0) - encodings) / others
+            own = self.odds(((encodings - means) ** 2).sum(axis=1), 1, others)
+        else:  # what one visit lets expect of the next one
+            means = encodings
+            own = np.array([self.odds(2 * self.gallery.metric.within / self.gallery.likeness(), 1, 1)])
+        strays = [(int(index), int(likeliest[index])) for index in np.flatnonzero(
+            (others_odds > own) & (others_odds >= self.caution) & (others > 0))]
+        strays = [(index, number) for index, number in strays
+                  if told_apart(visitor, self.gallery.visitors[number]) or self.odds(
+                      float(np.sum((means[index] - self.gallery.visitors[number].center()) ** 2)), 1, 1)
+                  < self.caution - DOUBT]
+        most = rivals_odds.argmax()
+        return Fit(float(sureness(own - np.logaddexp(0, rivals_odds)).mean()), int(rivals[most]),
+                   float(rivals_odds[most]), strays)
+
+
 class Book(Gallery):
     """The visitors as they are kept: enrolled, learned from, named, joined, forgotten; and what is not yet saved."""
 
@@ -2333,6 +2565,7 @@ class Book(Gallery):
         super().__init__(metric)
         self.numbers_given, self.gap = numbers_given, VISIT_GAP  # the highest; s, see Visits
         self.joined = {}                        # number: that of the visitor of whom it is a part by now
+        self.followers = []                     # called with (number, the one whose the last visit is from now on)
         self._saved = {}                        # number: the record as saved last
         self.changed = set()                    # numbers of those that changed since, or are gone
         self.add(visitors)
@@ -2365,7 +2598,7 @@ class Book(Gallery):
         """Enrols a newcomer and returns the Visitor."""
         visitor = Visitor(next_number(self.numbers_given, self.visitors), [np.asarray(encoding, np.float32)], now,
                           self.metric.engine, jpeg)
-        visitor.quality = quality
+        visitor.quality, visitor.origins = quality, {mark_of(encoding): Origin(now, now)}
         self._place(visitor)
         return visitor
 
@@ -2375,48 +2608,121 @@ class Book(Gallery):
         encoding = np.asarray(encoding, np.float32)
         if min(distance(one, encoding) for one in visitor.encodings) < self.metric.learn_apart:
             return
+        begun = visitor.first_seen_this_interaction
+        origin = visitor.origins.get(mark_of(encoding), Origin(begun, begun, visitor.seen_count == 1))
+        visitor.origins = {**visitor.origins, mark_of(encoding): origin}
         visitor.encodings = visitor.encodings + [encoding]
         if len(visitor.encodings) > MAX_ENCODINGS:
-            pairs = [(distance(one, other), first, second) for first, one in enumerate(visitor.encodings)
-                     for second, other in enumerate(visitor.encodings[:first])]
-            _, first, second = min(pairs)
-            joined = mean_encoding([visitor.encodings[first], visitor.encodings[second]])
-            visitor.encodings = [one for index, one in enumerate(visitor.encodings) if index not in (first, second)]
-            visitor.encodings.append(joined)
+            self._join_two(visitor)
         self._place(visitor)
 
+    @staticmethod
+    def _join_two(visitor):
+        """Two of a visitor's encodings become one: rather two of one visit, and no founding one with another."""
+        def likely(pair):
+            first, second = visitor.origin_of(pair[0]), visitor.origin_of(pair[1])
+            one_visit = first.first == first.last == second.first == second.last > -math.inf
+            return first.founding != second.founding, not one_visit, distance(*pair)
+        pair = min(itertools.combinations(visitor.encodings, 2), key=likely)
+        joined, origins = np.float32(mean_encoding(pair)), [visitor.origin_of(one) for one in pair]
+        visitor.encodings = [one for one in visitor.encodings if one is not pair[0] and one is not pair[1]] + [joined]
+        visitor.origins = {**visitor.origins, mark_of(joined): Origin(
+            min(one.first for one in origins), max(one.last for one in origins), all(one.founding for one in origins))}
+
     def merge(self, number, into):
-        """Two entries are one person: visits, times and encodings of `number` go to `into`, and it is gone."""
+        """Two entries are one person: visits, times and encodings of `number` go to `into`, and it is gone. Until the
+        next visit that can be undone."""
+        former = [self.visitors[one].copy() for one in (number, into)]
         gone, stays = self._remove(number), self.visitors[into]
         self.joined[number] = into
-        for other in self.visitors.values():
-            if number in other.apart:
-                other.apart = other.apart - {number} | {into}
-                self.changed.add(other.number)
+        self._renumber(number, into)
+        before, later = both_before(gone, stays, self.gap), max(gone, stays, key=lambda one: one.last_seen)
+        latest = later.latest if gone.engine == stays.engine else None
         self._merge_encodings(gone, stays)
-        earlier, later = sorted((gone, stays), key=lambda visitor: visitor.last_seen)
-        together = (later.first_seen_this_interaction - earlier.last_seen < self.gap  # two halves of one visit,
-                    and earlier.open >= later.open)     # unless it was told that the first is over
-        before = gone.seconds_before + stays.seconds_before + (0 if together else earlier.this_visit())
-        longest = max(gone.longest, stays.longest, 0 if together else earlier.this_visit())
-        begun = min(gone.first_seen_this_interaction, stays.first_seen_this_interaction) if together \
-            else later.first_seen_this_interaction
-        stays.seconds_before, stays.longest = before, longest
-        stays.seen_count += gone.seen_count - (1 if together else 0)
-        stays.seen_frames += gone.seen_frames
-        stays.first_seen = min(gone.first_seen, stays.first_seen)
-        stays.last_seen, stays.first_seen_this_interaction, stays.open = later.last_seen, begun, later.open
+        add_visits(stays, gone, self.gap)
         stays.name, stays.ignored = stays.name or gone.name, stays.ignored or gone.ignored
-        stays.apart |= gone.apart
+        stays.never = (stays.never | gone.never) - {number, into}
+        stays.latest, stays.before, stays.merged = latest, before, former
         if stays.ignored:  # no picture is kept of them
-            stays.jpeg, stays.quality = None, 0.0
-        elif gone.quality > stays.quality or stays.jpeg is None:
-            stays.jpeg, stays.quality = gone.jpeg, gone.quality
+            for visitor in former + [stays]:
+                visitor.drop_pictures()
+            stays.merged = former
         self.changed.add(into)
         return stays
 
+    def undo_merge(self, number):
+        """A visitor is the two again who were merged; the owner says so. The two Visitors."""
+        stays = self.visitors[number]
+        gone, before = stays.merged
+        since = stays.never - gone.never - before.never
+        for other in self.visitors.values():
+            for numbers, of_gone, of_before in ((other.apart, gone.apart, before.apart),
+                                                (other.never, gone.never, before.never)):
+                if other.number in of_gone:
+                    numbers.difference_update(set() if other.number in of_before else {number})
+                    numbers.add(gone.number)
+                    self.changed.add(other.number)
+        for visitor in (gone, before):
+            visitor.never |= since
+            visitor.use(self.metric.engine)
+            self._place(visitor)
+        self.tell_apart(gone, before)
+        if gone.last_seen > before.last_seen:
+            self._follow(number, gone.number)
+        return gone, before
+
+    def split(self, number):
+        """The last visit of a visitor was somebody else, who becomes a visitor: the Visitor. ValueError if nothing is
+        kept of that visit by which somebody could be known again."""
+        visitor = self.visitors[number]
+        theirs, own = visitor.parted()
+        if visitor.latest is not None:
+            theirs.setdefault(visitor.engine, [visitor.latest])
+        if visitor.engine not in theirs or visitor.engine not in own:
+            raise ValueError
+        before, begun = visitor.before, visitor.first_seen_this_interaction
+        other = Visitor(next_number(self.numbers_given, self.visitors), theirs.pop(visitor.engine), begun,
+                        visitor.engine)
+        other.others, other.last_seen, other.open = theirs, visitor.last_seen, visitor.open
+        other.origins = {mark_of(one): Origin(begun, begun) for many in other.all_encodings().values() for one in many}
+        other.seen_frames = max(0, visitor.seen_frames - before["seen_frames"])
+        if visitor.quality != before["quality"]:
+            other.jpeg, other.quality = visitor.jpeg, visitor.quality
+        for there in filter(None, map(self.__getitem__, visitor.apart - before["apart"])):
+            there.apart = there.apart - {number} | {other.number}
+            other.apart.add(there.number)
+            self.changed.add(there.number)
+        visitor.encodings, visitor.others = own.pop(visitor.engine), own
+        visitor.go_back(dict(before, latest=None, before=None, merged=None, open=False))
+        self._place(visitor)
+        self._place(other)
+        self.tell_apart(visitor, other)
+        self._follow(number, other.number)
+        return other
+
+    def tell_apart(self, visitor, other):
+        """The owner says that these are two people: nothing that the program sees makes them one."""
+        visitor.never.add(other.number)
+        other.never.add(visitor.number)
+        self.changed.update({visitor.number, other.number})
+
+    def _follow(self, number, other):
+        for follow in self.followers:
+            follow(number, other)
+
+    def _renumber(self, number, other=None):
+        """Who was told apart from a visitor is so from another one, or None, from now on."""
+        for visitor in self.visitors.values():
+            for numbers in (visitor.apart, visitor.never):
+                if number in numbers:
+                    numbers.discard(number)
+                    numbers.update({other} if other else ())
+                    self.changed.add(visitor.number)
+
     def _merge_encodings(self, gone, stays):
         """All encodings of both, for each engine; compared as before, or by the book's engine where one had that."""
+        origins = {mark_of(one): gone.origin_of(one) for many in gone.all_encodings().values() for one in many}
+        stays.origins = {**origins, **stays.origins}
         for engine, encodings in gone.all_encodings().items():
             if engine == stays.engine == self.metric.engine:
                 for encoding in encodings:
@@ -2428,29 +2734,50 @@ class Book(Gallery):
         stays.use(self.metric.engine)
         self._place(stays)
 
+    def set_aside(self, visitor, strays):
+        """Encodings of a visitor, by their indices, are kept but compared no more: as those of an engine that nobody
+        has."""
+        aside = [one for index, one in enumerate(visitor.encodings) if index in strays]
+        visitor.encodings = [one for index, one in enumerate(visitor.encodings) if index not in strays]
+        aside = visitor.others.get(visitor.engine + ASIDE, []) + aside
+        visitor.others[visitor.engine + ASIDE] = aside[-MAX_ENCODINGS:]
+        self._place(visitor)
+
+    def take_in_again(self, visitor):
+        """The encodings that were set aside are compared again; how many there were."""
+        aside = visitor.others.pop(visitor.engine + ASIDE, [])
+        for encoding in aside:
+            self.learn(visitor, encoding)
+        self.changed.add(visitor.number)
+        return len(aside)
+
     def encoded_anew(self, visitor, encoding):
         """A visitor is known by this encoding of the book's engine from now on, and no other of that engine."""
-        visitor.use(self.metric.engine, [np.asarray(encoding, np.float32)])
+        encoding = np.asarray(encoding, np.float32)
+        visitor.use(self.metric.engine, [encoding])
+        if visitor.seen_count == 1:
+            visitor.origins = {**visitor.origins, mark_of(encoding): Origin(visitor.first_seen, visitor.first_seen)}
         self._place(visitor)
 
     def name(self, number, name):
-        """Gives a visitor a name; an empty one takes it away."""
-        self.visitors[number].name = clean_name(name)
+        """Gives a visitor a name, and thereby confirms what is kept; an empty one takes it away."""
+        visitor = self.visitors[number]
+        visitor.name, visitor.merged = clean_name(name), None
+        if visitor.name:
+            visitor.origins = {mark: origin._replace(founding=True) for mark, origin in visitor.origins.items()}
         self.changed.add(number)
 
     def ignore(self, number):
         """A visitor is still known, but not shown or told any more, and the picture is gone."""
         visitor = self.visitors[number]
-        visitor.ignored, visitor.jpeg, visitor.quality = True, None, 0.0
+        visitor.ignored = True
+        visitor.drop_pictures()
         self.changed.update({number, 0})  # 0, nobody's number: the file is written anew, so that no picture is left
 
     def forget(self, number):
         """Removes a visitor. The number is not given again."""
         gone = self._remove(number)
-        for other in self.visitors.values():
-            if number in other.apart:
-                other.apart.discard(number)
-                self.changed.add(other.number)
+        self._renumber(number)
         for other in self.visitors:  # the highest number given is kept in a record, too: see record_of
             self.changed.add(other)
             break
@@ -2531,6 +2858,7 @@ class Visits:
                        key=lambda one: one.first_seen_this_interaction)
         self._going = [visitor.number for visitor in there]     # in the order in which they began
         self._where = {}                        # number: the door at which the visitor was seen last
+        book.followers.append(self._follow)
 
     def going(self):
         """{number: Visitor} of those whose visits go on."""
@@ -2578,6 +2906,12 @@ class Visits:
         self._met.add(visitor.number)
         self._where[visitor.number] = door
         self.book.changed.add(visitor.number)
+
+    def _follow(self, number, other):
+        """The last visit of a visitor is another's from now on."""
+        self._going = [other if one == number else one for one in self.going()]
+        self._met = {other if one.number == number else one.number for one in self.met()}
+        self._where[other] = self._where.get(number, "")
 
     def before(self, visitor):
         """How it is Before a track is taken for a visitor."""
@@ -2645,6 +2979,12 @@ class Greeter:
             if number != track.visitor:
                 track.visitor, track.enrolled, track.before = number, False, None
 
+    def follow(self, tracks, number, other):
+        """Tracks of a visitor are another's from now on, who was enrolled with this stay."""
+        self.keep_up(tracks)
+        for track in [track for track in tracks if track.visitor == number]:
+            track.visitor, track.enrolled, track.before = other, True, None
+
     def greet(self, tracks, now):
         """Sees who the tracks are that the newest look has found, where their evidence tells; the Events that follow.
         tracks: all of the picture; one that turns out to be the end of another is taken out."""
@@ -2706,6 +3046,7 @@ class Greeter:
         visitor = self.book[track.visitor]
         event = self.visits.see(visitor, track.began, now, self.door)
         again = visitor.number in track.mistaken
+        visitor.latest = np.float32(track.mean()) if track.evidence else None
         if track.quality > visitor.quality * PICTURE_BETTER and not visitor.ignored:
             visitor.jpeg, visitor.quality = to_jpeg(track.picture), track.quality
         return [event._replace(sure=track.sure, again=again)] if event else []
@@ -2758,7 +3099,8 @@ class Greeter:
             found = self.book.lookup_known_face(track.mean())
             if track.enrolled and len(visitor.encodings) == 1:
                 self.book.encoded_anew(visitor, track.mean())
-            elif self.book.odds_of(visitor, found) >= self.metric.caution:
+            elif min(self.book.odds_of(visitor, found), self.book.founded_odds(visitor, track.mean())) \
+                    >= self.metric.caution:
                 self.book.learn(visitor, track.mean())
         other = self.book.second_entry(visitor)
         if other is not None:
@@ -2843,6 +3185,7 @@ class Door:
         self.metric, self.gap, self.tracks = book.metric, book.gap, []
         self.greeter, self._look_out, self._motion = Greeter(book, visits, self.name), LookOut(book.metric), Motion()
         self._grey, self._grey_of_look, self._scale = None, None, 1.0
+        book.followers.append(lambda number, other: self.greeter.follow(self.tracks, number, other))
         self.looked_at = None                   # moment of the newest look, None if what it finds counts for nothing
         self._answered = -math.inf              # moment of the newest look that was answered
         self.broken_encodings = 0               # NaN or infinite: a known fault of dlib on the Jetson Nano
@@ -3096,9 +3439,27 @@ def record_of(visitor, numbers_given):
     metadata["other_encodings"] = {engine: list(encodings) for engine, encodings in visitor.others.items()}
     metadata["apart"] = sorted(visitor.apart)
     metadata["numbers_given"] = numbers_given
+    metadata.update(record_of_past(visitor))
     engine = DLIB.engine if DLIB.engine in visitor.others else visitor.engine  # the original program knows dlib's only
     center = mean_encoding(visitor.all_encodings()[engine]) * (DLIB.length if engine == DLIB.engine else 1.0)
     return np.float64(np.float32(center)), metadata  # rounded, so that what did not change stays the same
+
+
+def record_of_past(visitor):
+    """What of the past is kept to go back to: further keys of the record, each only where there is something."""
+    marks = {mark_of(one) for many in visitor.all_encodings().values() for one in many}
+    past = {"origins": {mark: (float(origin.first), float(origin.last), bool(origin.founding))
+                        for mark, origin in visitor.origins.items() if mark in marks},
+            "never": sorted(visitor.never), "merged": [list(record_of(one, 0)) for one in visitor.merged or ()]}
+    if visitor.before:
+        past["before"] = {key: (int if key in COUNTS else float)(visitor.before[key]) for key in VISIT_NUMBERS}
+        past["before"]["apart"] = sorted(visitor.before["apart"])
+        if visitor.before["jpeg"] != visitor.jpeg:
+            jpeg = visitor.before["jpeg"]
+            past["before"]["face_image"] = None if jpeg is None else StoredPicture(jpeg)
+        if visitor.latest is not None and not any(map(visitor.of_last_visit, visitor.encodings)):
+            past["latest"] = visitor.latest
+    return {key: value for key, value in past.items() if value is not None and len(value)}
 
 
 def dump_known_faces(snapshot, file):
@@ -3271,7 +3632,7 @@ def read_time(metadata, *keys):
                 own = metadata["utc"].get(key) if isinstance(metadata.get("utc"), dict) else None
                 known = isinstance(own, tuple) and len(own) == 2 and type(own[0]) is float and own[1] == metadata[key]
                 for seconds in ([own[0]] if known else []) + [metadata[key].timestamp()]:
-                    if -86400 <= seconds < 32503680000:  # up to the year 3000
+                    if -86400 <= seconds < MAX_TIME:
                         return seconds
     raise ValueError("it has no valid time %s" % keys[0])
 
@@ -3296,9 +3657,11 @@ def read_picture(value):
 
 
 SEEN_KEYS = ("first_seen", "first_seen_this_interaction", "last_seen")  # in the order of time
+COUNTS = ("seen_count", "seen_frames")
+VISIT_NUMBERS = SEEN_KEYS + COUNTS + ("seconds_before", "longest", "quality")
 OWN_KEYS = SEEN_KEYS + ("seen_count", "seen_frames", "face_image", "number", "name", "ignored", "engine", "longest",
                         "seconds_before", "face_image_quality", "encodings", "other_encodings", "apart",
-                        "numbers_given", "utc", "open")
+                        "numbers_given", "utc", "open", "origins", "never", "latest", "before", "merged")
 
 
 def read_visitor(encoding, metadata):
@@ -3322,7 +3685,34 @@ def read_visitor(encoding, metadata):
     visitor.open = bool(metadata.get("open"))
     visitor.apart = {number for number in (metadata.get("apart") or [])[:MAX_APART] if isinstance(number, int)}
     visitor.extra = {key: value for key, value in metadata.items() if key not in OWN_KEYS}
+    for read in (read_origins, read_never, read_before, read_latest):
+        with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError):
+            read(visitor, metadata)
     return visitor
+
+
+def read_origins(visitor, metadata):
+    """These four take over what record_of_past() keeps; an Exception, and nothing taken, if it is not as it should be.
+    """
+    origins = list(metadata["origins"].items())[:MAX_ENCODINGS * (MAX_ENGINES + 1)]
+    visitor.origins = {mark: Origin(*origin) for mark, origin in origins
+                       if list(map(type, origin)) == [float, float, bool] and origin[0] <= origin[1]}
+
+
+def read_never(visitor, metadata):
+    visitor.never = {number for number in metadata["never"] if type(number) is int and type(metadata["never"]) is list}
+
+
+def read_before(visitor, metadata):
+    before = metadata["before"]
+    values = {key: read_number(before, key, 0 if key in COUNTS else 0.0, MAX_TIME) for key in VISIT_NUMBERS}
+    values["apart"] = {number for number in before["apart"][:MAX_APART] if type(number) is int}
+    values["jpeg"] = read_picture(before["face_image"]) if "face_image" in before else visitor.jpeg
+    visitor.before = values if 0 < values["seen_count"] < visitor.seen_count else None
+
+
+def read_latest(visitor, metadata):
+    visitor.latest, = read_encodings([metadata["latest"]], visitor.engine)
 
 
 def unpickle(data):
@@ -3340,6 +3730,25 @@ def unpickle(data):
         raise ValueError(why(error) if type(error) is ValueError else "it breaks off or is no such pickle")
 
 
+def read_record(encoding, record, allowance, may_be_merged=True):
+    """(Visitor, record) of a record whose calls are only noted; an Exception if it is none."""
+    if type(record) is not dict:
+        raise ValueError("its metadata is no dict")
+    former = record.pop("merged", None)  # records within the record
+    record = plain(record, allowance)
+    visitor = read_visitor(plain(encoding, allowance), record)
+    if may_be_merged and type(former) is list and len(former) == 2:
+        try:
+            former = [read_record(one, its, allowance, False)[0] for one, its in former]
+            if former[1].number == visitor.number and former[0].number not in (0, visitor.number):
+                visitor.merged = former
+        except MemoryError:
+            raise
+        except Exception:  # as in read_known_faces; the visitor itself is none the worse
+            pass
+    return visitor, record
+
+
 def read_known_faces(data):
     """(visitors, numbers_given, problems) of the bytes of a known-faces file; ValueError if it is none.
 
@@ -3353,10 +3762,7 @@ def read_known_faces(data):
     for index, (encoding, record) in enumerate(zip(encodings, metadata)):
         encodings[index] = metadata[index] = None  # let go one by one
         try:
-            if type(record) is not dict:
-                raise ValueError("its metadata is no dict")
-            record = plain(record, allowance)
-            visitor = read_visitor(plain(encoding, allowance), record)
+            visitor, record = read_record(encoding, record, allowance)
             given = max(given, visitor.number, min(read_number(record, "numbers_given", 0, math.inf), MAX_NUMBER))
         except MemoryError:
             raise
@@ -3874,7 +4280,7 @@ def make_request(command, given, **more):
         for name, argument in list(inspect.signature(REQUESTS[command]).parameters.items())[1:]:
             if argument.default is False:
                 arguments[name] = bool(given.get(name))
-            else:
+            elif argument.default is inspect.Parameter.empty or given.get(name) is not None:
                 arguments[name] = (clean_name if name == "name" else number)(str(given[name]))
     except (KeyError, argparse.ArgumentTypeError) as error:
         raise DoorcamError("there is no such request (%s)" % printable(str(error)[:80]))
@@ -3900,16 +4306,68 @@ def name_visitor(book, number, name):
     return "visitor %d is now %s" % (number, book[number].name or "without a name")
 
 
-def merge_visitors(book, number, into, force=False):
-    """Two entries are one person."""
+def merge_visitors(book, number, into=None, force=False, apart=False, undo=False):
+    """Two entries are one person; apart: they are two, once and for all; undo: the merge of one is undone."""
+    if undo:
+        return undo_merge(book, number)
+    if into is None:
+        raise DoorcamError("merge takes two numbers, as merge 7 3")
     gone, stays = book[find_visitor(book, number)], book[find_visitor(book, into)]
     if gone is stays:
-        raise DoorcamError("visitor %d cannot be merged into itself: name two numbers" % gone.number)
+        raise DoorcamError("%d and %d are one visitor: name two numbers" % (number, into) if apart else
+                           "visitor %d cannot be merged into itself: name two numbers" % gone.number)
+    if apart:
+        book.tell_apart(gone, stays)
+        return "visitors %d and %d are two people from now on" % (gone.number, stays.number)
     if gone.name and stays.name and gone.name != stays.name and not force:
         raise DoorcamError("visitors %d and %d have different names (%s, %s): --force merges them all the same"
                            % (gone.number, stays.number, gone.name, stays.name))
+    if said_apart(gone, stays) and not force:
+        raise DoorcamError("visitors %d and %d are two people, as you have said: --force merges them all the same"
+                           % (gone.number, stays.number))
     book.merge(gone.number, stays.number)
     return "visitor %d is now part of visitor %d, %s" % (gone.number, stays.number, how_many(stays.seen_count, "visit"))
+
+
+def undo_merge(book, number):
+    """The two that became one visitor by the last merge are two again."""
+    visitor = book[find_visitor(book, number)]
+    if visitor.merged is None or visitor.merged[0].number in book.visitors:
+        raise DoorcamError("no merge of visitor %d can be undone: that lasts until the next visit, or a name"
+                           % visitor.number)
+    gone, stays = book.undo_merge(visitor.number)
+    return "visitors %d and %d are two people again, and stay so" % (gone.number, stays.number)
+
+
+def split_visitor(book, number):
+    """The last visit of a visitor was somebody else."""
+    visitor = book[find_visitor(book, number)]
+    if visitor.seen_count == 1:
+        raise DoorcamError("visitor %d was here once: there is no visit before the last one" % visitor.number)
+    if visitor.before is None:
+        raise DoorcamError("what visitor %d was before the last visit is not known any more" % visitor.number)
+    when = clock_text(visitor.first_seen_this_interaction)
+    try:
+        other = book.split(visitor.number)
+    except ValueError:
+        raise DoorcamError("no face is kept of the last visit of visitor %d: nobody could be known again by it"
+                           % visitor.number)
+    return "the visit of %s was not visitor %d but somebody else: visitor %d" % (when, visitor.number, other.number)
+
+
+def set_aside_strays(book, number, undo=False):
+    """What is kept of a visitor and looks more like another one is not compared any more."""
+    visitor = book[find_visitor(book, number)]
+    if undo:
+        count = book.take_in_again(visitor)
+        if not count:
+            raise DoorcamError("nothing of visitor %d was set aside" % visitor.number)
+        return "%s of visitor %d: compared again" % (how_many(count, "encoding"), visitor.number)
+    fit = Comparison(book).fits([visitor]).get(visitor.number)
+    if not fit or not 0 < len(fit.strays) < len(visitor.encodings):
+        raise DoorcamError("nothing that is kept of visitor %d looks more like somebody else" % visitor.number)
+    book.set_aside(visitor, [index for index, _ in fit.strays])
+    return "%s of visitor %d: set aside" % (how_many(len(fit.strays), "encoding"), visitor.number)
 
 
 def forget_visitor(book, number):
@@ -3925,7 +4383,8 @@ def ignore_visitor(book, number):
 
 
 REQUESTS = collections.OrderedDict((
-    ("name", name_visitor), ("merge", merge_visitors), ("forget", forget_visitor), ("ignore", ignore_visitor)))
+    ("name", name_visitor), ("merge", merge_visitors), ("split", split_visitor), ("aside", set_aside_strays),
+    ("forget", forget_visitor), ("ignore", ignore_visitor)))
 
 
 # ---------------------------------------------------------------------------------------------- command socket
@@ -5804,6 +6263,10 @@ def watch(options):
 # ---------------------------------------------------------------------------------------------------- commands
 
 
+ALIKE_SHOWN = 5               # pairs of visitors who may be one person
+SURE_WORDS = ((0.95, "surely"), (0.8, "mostly"), (0.5, "at times"), (0.0, "hardly"))  # from which probability
+
+
 def read_book(options):
     """The Book of a command other than watch; DoorcamError, and nothing changed, if the file is damaged."""
     path = options.faces or DEFAULT_FACES
@@ -5872,24 +6335,34 @@ def list_visitors(options):
             there = {int(number): seconds for number, seconds in answer["said"].items()}
     except DoorcamError as error:
         fault = error
-    visitors = [visitor for _, visitor in sorted(read_book(options).visitors.items())]
-    put_out(json.dumps([visitor_as_json(visitor, there) for visitor in visitors], indent=1) if options.json
-            else visitor_table(visitors, there))
+    book = read_book(options)
+    visitors = [visitor for _, visitor in sorted(book.visitors.items())]
+    comparison = Comparison(book)
+    fits = comparison.fits(visitors) if options.json or options.check else {}
+    alike = [(one.number, other.number) for _, one, other in
+             comparison.alike(MAX_ALIKE if options.json else ALIKE_SHOWN)]
+    if options.json:
+        put_out(json.dumps([visitor_as_json(visitor, there, fits.get(visitor.number), alike) for visitor in visitors],
+                           indent=1))
+    else:
+        put_out("\n".join(visitor_table(visitors, there, fits) + what_to_do(book, fits, alike)))
     if fault:  # what the file says is shown all the same
         raise fault
     return 0
 
 
-def visitor_table(visitors, there):
-    """The table of `list`; there: {number: seconds at the door} of those who are there now."""
-    rows = [("number", "name", "visits", "first seen", "last seen", "at door", "longest")]
+def visitor_table(visitors, there, fits):
+    """The lines of the table of `list`; there: {number: seconds at the door} of those who are there now; fits: {number:
+    Fit}, empty where that is not asked for."""
+    rows = [("number", "name", "visits", "first seen", "last seen", "at door", "longest", "known again")]
     for visitor in visitors:
         name = visitor.name if len(visitor.name) <= 40 else visitor.name[:39] + "\u2026"
         name += " (ignored)" if visitor.ignored else ""
         rows.append((str(visitor.number), printable(name), str(visitor.seen_count), clock_text(visitor.first_seen),
                      "at the door " + duration(there[visitor.number]) if visitor.number in there else
                      clock_text(visitor.last_seen), duration(visitor.total_seconds()),
-                     duration(visitor.longest_visit())))
+                     duration(visitor.longest_visit()), fit_text(fits.get(visitor.number))))
+    rows = rows if fits else [row[:-1] for row in rows]
     widths = [max(cells_wide(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -5898,7 +6371,28 @@ def visitor_table(visitors, there):
             room = " " * (width - cells_wide(cell))
             cells.append(room + cell if column in (0, 2, 5, 6) else cell + room)
         lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return lines
+
+
+def what_to_do(book, fits, alike):
+    """The lines below the table: who may be one person, and what of a visitor may be somebody else."""
+    lines = ["visitors %d and %d look alike: merge %d %d if they are one person, merge --not %d %d if they are two"
+             % ((min(pair), max(pair)) + 2 * (max(pair), min(pair))) for pair in alike]
+    for number, fit in sorted(fits.items()):
+        if fit.strays:
+            others = sorted({other for _, other in fit.strays})
+            lines.append("visitor %d: %d of %s kept look more like visitor %s: aside %d has them left out" % (
+                number, len(fit.strays), how_many(len(book[number].encodings), "face"), ", ".join(map(str, others)),
+                number))
+    return [""] * bool(lines) + lines
+
+
+def fit_text(fit):
+    """How sure it is that a visitor is known again, in words."""
+    if fit is None:
+        return ""
+    word = next(word for least, word in SURE_WORDS if fit.sure >= least)
+    return word + (", looks like %d" % fit.rival if fit.near > 0 else "")
 
 
 def put_out(text):
@@ -5913,13 +6407,16 @@ def put_out(text):
     return 0
 
 
-def visitor_as_json(visitor, there):
-    """What `list --json` says of a visitor; times are ISO 8601. there: as visitor_table() takes it."""
+def visitor_as_json(visitor, there, fit=None, alike=()):
+    """What `list --json` says of a visitor; times are ISO 8601. there: as visitor_table() takes it; alike: pairs of
+    numbers who may be one person."""
     return collections.OrderedDict((
         ("number", visitor.number), ("name", visitor.name), ("visits", visitor.seen_count),
         ("first_seen", iso_time(visitor.first_seen)), ("last_seen", iso_time(visitor.last_seen)),
         ("total_seconds", int(visitor.total_seconds())), ("longest_seconds", int(visitor.longest_visit())),
-        ("ignored", visitor.ignored), ("at_door_seconds", there.get(visitor.number))))
+        ("ignored", visitor.ignored), ("at_door_seconds", there.get(visitor.number)),
+        ("sure", fit and round(fit.sure, 3)),
+        ("alike", [one for pair in alike if visitor.number in pair for one in pair if one != visitor.number])))
 
 
 def clock_text(seconds):
@@ -6284,7 +6781,7 @@ def add_telling_options(add):
         help="run this command of the shell's when a visit begins, with DOORCAM_EVENT (new or returned), "
              "DOORCAM_VISITOR (number), DOORCAM_NAME, DOORCAM_VISIT (how many visits), DOORCAM_SECONDS_AWAY (empty for "
              "new), DOORCAM_SURE (how sure that is, in percent), DOORCAM_DOOR (of several) and DOORCAM_PHOTO (a JPEG, "
-             "removed when the command ends) in its environment; it may take 60 seconds, and what it prints is thrown away")
+             "removed when the command ends) in its environment; it may take 60 seconds; what it prints is thrown away")
     add("--on-leave", metavar="COMMAND", type=text_option,
         help="the same when a visit is over (--visit-gap), with DOORCAM_SECONDS (its length), the event left, and the "
              "visitor's own picture as DOORCAM_PHOTO")
@@ -6308,12 +6805,18 @@ def add_commands(commands, faces):
         if name == "name":
             command.add_argument("name", metavar="NAME", type=clean_text)
         if name == "merge":
-            command.add_argument("into", metavar="INTO", type=number)
-            command.add_argument("--force", action="store_true", help="also when they have different names")
+            command.add_argument("into", metavar="INTO", type=number, nargs="?")
+            command.add_argument("--force", action="store_true",
+                                 help="also when they have different names, or you have said that they are two")
+            command.add_argument("--not", dest="apart", action="store_true",
+                                 help="they are two people, once and for all")
+        if name in ("merge", "aside"):
+            command.add_argument("--undo", action="store_true", help="take it back")
         if name == "list":
             command.add_argument("--json", action="store_true", help="for programs")
             command.add_argument("--follow", action="store_true",
                                  help="print each event as it comes, of the doorcam that watches now")
+            command.add_argument("--check", action="store_true", help="with how surely each visitor is known again")
         if name == "report":
             command.add_argument("file", metavar="FILE", nargs="?", type=path_option, default="visitors.html",
                                  help="(default: visitors.html)")

@@ -97,6 +97,19 @@ def own_book(count=3, size=150):
     return doorcam.Book(doorcam.DLIB, visitors, 7)
 
 
+def book_with_a_past():
+    """A small Book whose visitors have all that is kept to go back to."""
+    book = own_book(3, 16)
+    for visitor in book.visitors.values():
+        visitor.begin_visit(visitor.last_seen + 1000)
+        visitor.last_seen += 1010
+        visitor.latest = unit(original_encoding(50 + visitor.number))
+        visitor.origins = {doorcam.mark_of(one): doorcam.Origin(1.0, 2.0, False) for one in visitor.encodings}
+    book.merge(2, 1)
+    book.tell_apart(book.visitors[1], book.visitors[3])
+    return book
+
+
 def dumped(book):
     """The bytes that doorcam writes for a Book."""
     file = io.BytesIO()

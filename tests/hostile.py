@@ -391,7 +391,8 @@ def make_corpus():
                                     tags=["a", {"b": (1, None)}]) for seed in range(2)]]
     corpus = [files.as_numpy(numpy, pickle.dumps(small, protocol)) for numpy in (1, 2)
               for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)]
-    corpus += [pickle.dumps(small, 4), files.dumped(files.own_book(2, 16)), files.dumped(files.own_book(1, 16))]
+    corpus += [pickle.dumps(small, 4), files.dumped(files.own_book(2, 16)), files.dumped(files.own_book(1, 16)),
+               files.dumped(files.book_with_a_past())]
     return corpus, [case for case in make_cases().values() if len(case) < 5000]
 
 

@@ -77,7 +77,8 @@ def test_list_as_json_tells_everything_and_its_times_can_be_read(folder):
     assert [one["name"] for one in visitors] == ["", "Мария"]
     assert [one["ignored"] for one in visitors] == [True, False]
     assert set(visitors[0]) == {"number", "name", "visits", "first_seen", "last_seen", "total_seconds",
-                                "longest_seconds", "ignored", "at_door_seconds"}
+                                "longest_seconds", "ignored", "at_door_seconds", "sure", "alike"}
+    assert all(0 <= one["sure"] <= 1 and one["alike"] == [] for one in visitors)
     seen = visitors_in(folder)[2].first_seen
     assert re.match(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$", visitors[1]["first_seen"])
     assert datetime.datetime.strptime(re.sub(r":(\d\d)$", r"\1", visitors[1]["first_seen"]),
