@@ -3436,18 +3436,19 @@ def read_in_child(line, path):
     line.send((numbers_given, problems))
 
 
-def read_in_steps(path, wait):
-    """Reads a file of known faces in a process of its own. Yields None as long as that goes on, after `wait` seconds
-    each time, then (visitors, numbers_given, problems), without visitors but None if there is no file.
+def read_in_steps(path, live=False):
+    """Reads a file of known faces in a process of its own. Yields how many visitors have come, as long as that goes on,
+    then (visitors, numbers_given, problems), without visitors but None if there is no file.
 
-    ValueError if it is damaged or something else, DoorcamError if it may not or cannot be read.
+    live: frames come meanwhile; as long as the process still starts, there is nothing to wait for between them.
+    ValueError if the file is damaged or something else, DoorcamError if it may not or cannot be read.
     """
     visitors, answer, child = [], None, None
     try:
         child = Child(READ_PATIENCE, read_in_child, path)
         while answer is None or isinstance(answer[0], list):
-            yield None
-            answer = child.answer(wait)
+            yield len(visitors)
+            answer = child.answer(READ_PATIENCE if not live else READ_HOLD / 3 if visitors else 0)
             if answer and isinstance(answer[0], list):
                 child.ask("more", READ_PATIENCE)
                 for visitor in answer[0]:
@@ -3465,17 +3466,17 @@ def read_in_steps(path, wait):
     yield (visitors,) + answer[0] if answer[0] else (None, 0, [])
 
 
-def load_in_steps(path, metric, wait):
-    """Yields None as long as the file is being read, then the Book in it, which is empty if there is no file. One that
-    is damaged or something else is moved away, and the book starts empty.
+def load_in_steps(path, metric, live=False):
+    """Yields how many visitors have come, as long as the file is being read, then the Book in it, which is empty if
+    there is no file. One that is damaged or something else is moved away, and the book starts empty.
 
-    metric: an engine's, or a function that chooses it by who the visitors are.
+    metric: an engine's, or a function that chooses it by who the visitors are; live: see read_in_steps.
     """
     keep_private(path)
     try:
-        for found in read_in_steps(path, wait):
-            if found is None:
-                yield None
+        for found in read_in_steps(path, live):
+            if isinstance(found, int):
+                yield found
         visitors, numbers_given, problems = found
     except ValueError as error:
         visitors, numbers_given, problems = [], 0, []
@@ -3485,7 +3486,7 @@ def load_in_steps(path, metric, wait):
     book = Book(metric(visitors) if callable(metric) else metric, (), numbers_given)
     for start in range(0, len(visitors), READ_PART):
         book.add(visitors[start:start + READ_PART])
-        yield None
+        yield len(visitors)
     if problems:
         say_problems(path, problems)
         say("%s is kept as it was in %s" % (path, set_aside(path, link_or_copy)))
@@ -3504,7 +3505,7 @@ def keep_private(path):
 
 def load_known_faces(path, metric):
     """The Book in a file, see load_in_steps."""
-    return collections.deque(load_in_steps(path, metric, READ_PATIENCE), 1).pop()
+    return collections.deque(load_in_steps(path, metric), 1).pop()
 
 
 def say_problems(path, problems):
@@ -5075,7 +5076,7 @@ class House:
         metric = self.recognition.choose if by_visitors else self.recognition.choose()
         self.loading, self.loading_since = None, time.monotonic()
         if self.path:
-            self.loading = load_in_steps(self.path, metric, READ_PATIENCE if self.sync else READ_HOLD / 3)
+            self.loading = load_in_steps(self.path, metric, live=not self.sync)
             next(self.loading)  # starts the process
         self.mask = Mask(options.mask) if options.mask else None
         self.telling, self.notify, self.stats = Telling(options), Notify(), Stats()
@@ -5145,10 +5146,10 @@ class House:
 
     def take_book(self):
         """Goes on with the book from the file as soon as it is read; a recording waits for that."""
-        until = math.inf if self.sync else time.monotonic() + READ_HOLD
-        while self.loading and time.monotonic() < until:
+        until, book = math.inf if self.sync else time.monotonic() + READ_HOLD, None
+        while self.loading and book != 0 and time.monotonic() < until:  # 0: of the visitors has come yet
             book = next(self.loading)
-            if book is not None:
+            if isinstance(book, Book):
                 self.loading, frame, moment = None, self.door.frame, self.door.moment
                 self.begin(book)
                 self.door.frame, self.door.moment = frame, moment
@@ -5356,7 +5357,7 @@ def read_book(options):
     """The Book of a command other than watch; DoorcamError, and nothing changed, if the file is damaged."""
     path = options.faces or DEFAULT_FACES
     try:
-        visitors, numbers_given, problems = collections.deque(read_in_steps(path, READ_PATIENCE), 1).pop()
+        visitors, numbers_given, problems = collections.deque(read_in_steps(path), 1).pop()
     except ValueError as error:
         raise DoorcamError("%s is damaged or no known-faces file (%s): nothing was changed; move it away to start "
                            "afresh" % (path, error))
