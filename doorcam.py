@@ -2912,7 +2912,8 @@ def duration(seconds):
 # array of 128, metadata[i] the dict of record_of(). Behind the pickle stands the highest number that was given. It is
 # never read with plain pickle: see KnownFacesUnpickler, and read_in_child for what reading it may cost. While doorcam
 # runs, what changed since stands in a journal beside it: the SHA-256 of the file, then the entries, each a line (size,
-# checksum, numbers of those who are gone) and such a file with those who changed.
+# checksum, numbers of those who are gone) and such a file with those who changed; whose record there has no face_image,
+# is pictured as before.
 
 JOURNAL_ENTRY = re.compile(rb"(\d{1,10}) (\d{1,10}) ((?:\d{1,10} ?)*)\n")
 JOURNAL_SIZE = 1 << 20        # bytes of a journal up to which no file is written whole; of a larger file its size
@@ -3234,10 +3235,11 @@ def unpickle(data):
         raise ValueError(why(error) if type(error) is ValueError else "it breaks off or is no such pickle")
 
 
-def read_known_faces(data):
+def read_known_faces(data, before=()):
     """(visitors, numbers_given, problems) of the bytes of a known-faces file; ValueError if it is none.
 
-    A bad record is left out; `problems` has a line for each. Nothing in the bytes is run.
+    A bad record is left out; `problems` has a line for each. Nothing in the bytes is run. before: of an entry of a
+    journal, {number: Visitor} whose pictures it may leave out.
     """
     encodings, metadata = unpickle(data)
     tail = NUMBERS_GIVEN.search(bytes(data[-40:]))
@@ -3259,6 +3261,8 @@ def read_known_faces(data):
             continue
         if visitor.number in used:
             visitor.number = 0
+        elif "face_image" not in record and visitor.number in before:
+            visitor.jpeg = before[visitor.number].jpeg
         used.add(visitor.number)
         visitors.append(visitor)
     for visitor in visitors:
@@ -3359,7 +3363,7 @@ def read_with_journal(path):
             data, (visitors, numbers_given, problems) = copy, read_known_faces(copy)
         visitors = {visitor.number: visitor for visitor in visitors}
         for gone, entry in journal_entries(journal, data):
-            changed, given, _ = read_known_faces(entry)
+            changed, given, _ = read_known_faces(entry, visitors)
             numbers_given = max(numbers_given, given)
             for number in gone:
                 visitors.pop(number, None)
@@ -3385,16 +3389,19 @@ def journal_entries(journal, data):
         yield [int(number) for number in gone.split()], entry
 
 
-def append_to_journal(path, changed, snapshot):
+def append_to_journal(path, changed, snapshot, pictures):
     """Adds what changed since the last save to the journal of a file; its size. OSError if it cannot be written.
 
-    changed: numbers of those in the snapshot who changed, and of those who are gone. It is written at once, for a disk
-    that loses its power then loses at most this entry.
+    changed: numbers of those in the snapshot who changed, and of those who are gone; pictures: {number: the JPEG that
+    was saved last}. It is written at once, for a disk that loses its power then loses at most this entry.
     """
-    places = [place for place, record in enumerate(snapshot[1]) if record["number"] in changed]
-    parts = [[part[place] for place in places] for part in snapshot[:2]] + [snapshot[2]]
-    entry, gone = io.BytesIO(), changed.difference(record["number"] for record in parts[1])
-    dump_known_faces(parts, entry)
+    pairs = [pair for pair in zip(*snapshot[:2]) if pair[1]["number"] in changed]
+    encodings, records = [encoding for encoding, _ in pairs], [dict(record) for _, record in pairs]
+    for record in records:
+        if record["face_image"] and record["face_image"].jpeg == pictures.get(record["number"]):
+            del record["face_image"]  # somebody who stays is written every 10 s
+    entry, gone = io.BytesIO(), changed.difference(record["number"] for record in records)
+    dump_known_faces([encodings, records, snapshot[2]], entry)
     gone = b" ".join(b"%d" % number for number in sorted(gone))
     name = os.path.realpath(path) + ".journal"
     fresh = not os.path.lexists(name)
@@ -3679,6 +3686,7 @@ class Saver:
         self._thread, self._due, self._failed = None, 0.0, None
         self._begun = self._done = 0            # saves; of those begun, the last one that was done
         self._written = self._journal = None    # the file as it was written, see _state; whether it has a journal
+        self._pictures = {}                     # number: the JPEG in these, None for none
 
     def save_when_due(self):
         """Starts a save if something changed and it is time."""
@@ -3711,10 +3719,12 @@ class Saver:
         whole = self._failed or 0 in changed or not self._written or self._written != self._state()
         if not whole:
             self._journal = True
-            whole = append_to_journal(self.path, changed, snapshot) > max(JOURNAL_SIZE, self._written[2])
+            size = append_to_journal(self.path, changed, snapshot, self._pictures)
+            whole = size > max(JOURNAL_SIZE, self._written[2])
         if whole:
             save_known_faces(self.path, snapshot)
             self._written, self._journal = self._state(), False
+        self._pictures = {record["number"]: getattr(record["face_image"], "jpeg", None) for record in snapshot[1]}
 
     def _save(self, snapshot, changed):
         try:
