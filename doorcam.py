@@ -3360,7 +3360,8 @@ def duration(seconds):
 # array of 128, metadata[i] the dict of record_of(). Behind the pickle stands the highest number that was given. It is
 # never read with plain pickle: see KnownFacesUnpickler, and read_in_child for what reading it may cost. While doorcam
 # runs, what changed since stands in a journal beside it: the SHA-256 of the file, then the entries, each a line (size,
-# checksum, numbers of those who are gone) and such a file with those who changed.
+# checksum, numbers of those who are gone) and such a file with those who changed; whose record there has no face_image,
+# is pictured as before.
 
 JOURNAL_ENTRY = re.compile(rb"(\d{1,10}) (\d{1,10}) ((?:\d{1,10} ?)*)\n")
 JOURNAL_SIZE = 1 << 20        # bytes of a journal up to which no file is written whole; of a larger file its size
@@ -3749,10 +3750,11 @@ def read_record(encoding, record, allowance, may_be_merged=True):
     return visitor, record
 
 
-def read_known_faces(data):
+def read_known_faces(data, before=()):
     """(visitors, numbers_given, problems) of the bytes of a known-faces file; ValueError if it is none.
 
-    A bad record is left out; `problems` has a line for each. Nothing in the bytes is run.
+    A bad record is left out; `problems` has a line for each. Nothing in the bytes is run. before: of an entry of a
+    journal, {number: Visitor} whose pictures it may leave out.
     """
     encodings, metadata = unpickle(data)
     tail = NUMBERS_GIVEN.search(bytes(data[-40:]))
@@ -3771,6 +3773,10 @@ def read_known_faces(data):
             continue
         if visitor.number in used:
             visitor.number = 0
+        elif "face_image" not in record and visitor.number in before:
+            visitor.jpeg = before[visitor.number].jpeg
+            if visitor.before and "face_image" not in record["before"]:
+                visitor.before["jpeg"] = visitor.jpeg
         used.add(visitor.number)
         visitors.append(visitor)
     for visitor in visitors:
@@ -3871,7 +3877,7 @@ def read_with_journal(path):
             data, (visitors, numbers_given, problems) = copy, read_known_faces(copy)
         visitors = {visitor.number: visitor for visitor in visitors}
         for gone, entry in journal_entries(journal, data):
-            changed, given, _ = read_known_faces(entry)
+            changed, given, _ = read_known_faces(entry, visitors)
             numbers_given = max(numbers_given, given)
             for number in gone:
                 visitors.pop(number, None)
@@ -3897,16 +3903,19 @@ def journal_entries(journal, data):
         yield [int(number) for number in gone.split()], entry
 
 
-def append_to_journal(path, changed, snapshot):
+def append_to_journal(path, changed, snapshot, pictures):
     """Adds what changed since the last save to the journal of a file; its size. OSError if it cannot be written.
 
-    changed: numbers of those in the snapshot who changed, and of those who are gone. It is written at once, for a disk
-    that loses its power then loses at most this entry.
+    changed: numbers of those in the snapshot who changed, and of those who are gone; pictures: {number: the JPEG that
+    was saved last}. It is written at once, for a disk that loses its power then loses at most this entry.
     """
-    places = [place for place, record in enumerate(snapshot[1]) if record["number"] in changed]
-    parts = [[part[place] for place in places] for part in snapshot[:2]] + [snapshot[2]]
-    entry, gone = io.BytesIO(), changed.difference(record["number"] for record in parts[1])
-    dump_known_faces(parts, entry)
+    pairs = [pair for pair in zip(*snapshot[:2]) if pair[1]["number"] in changed]
+    encodings, records = [encoding for encoding, _ in pairs], [dict(record) for _, record in pairs]
+    for record in records:
+        if record["face_image"] and record["face_image"].jpeg == pictures.get(record["number"]):
+            del record["face_image"]  # somebody who stays is written every 10 s
+    entry, gone = io.BytesIO(), changed.difference(record["number"] for record in records)
+    dump_known_faces([encodings, records, snapshot[2]], entry)
     gone = b" ".join(b"%d" % number for number in sorted(gone))
     name = os.path.realpath(path) + ".journal"
     fresh = not os.path.lexists(name)
@@ -3948,18 +3957,19 @@ def read_in_child(line, path):
     line.send((numbers_given, problems))
 
 
-def read_in_steps(path, wait):
-    """Reads a file of known faces in a process of its own. Yields None as long as that goes on, after `wait` seconds
-    each time, then (visitors, numbers_given, problems), without visitors but None if there is no file.
+def read_in_steps(path, live=False):
+    """Reads a file of known faces in a process of its own. Yields how many visitors have come, as long as that goes on,
+    then (visitors, numbers_given, problems), without visitors but None if there is no file.
 
-    ValueError if it is damaged or something else, DoorcamError if it may not or cannot be read.
+    live: frames come meanwhile; as long as the process still starts, there is nothing to wait for between them.
+    ValueError if the file is damaged or something else, DoorcamError if it may not or cannot be read.
     """
     visitors, answer, child = [], None, None
     try:
         child = Child(READ_PATIENCE, read_in_child, path)
         while answer is None or isinstance(answer[0], list):
-            yield None
-            answer = child.answer(wait)
+            yield len(visitors)
+            answer = child.answer(READ_PATIENCE if not live else READ_HOLD / 3 if visitors else 0)
             if answer and isinstance(answer[0], list):
                 child.ask("more", READ_PATIENCE)
                 for visitor in answer[0]:
@@ -3977,17 +3987,17 @@ def read_in_steps(path, wait):
     yield (visitors,) + answer[0] if answer[0] else (None, 0, [])
 
 
-def load_in_steps(path, metric, wait):
-    """Yields None as long as the file is being read, then the Book in it, which is empty if there is no file. One that
-    is damaged or something else is moved away, and the book starts empty.
+def load_in_steps(path, metric, live=False):
+    """Yields how many visitors have come, as long as the file is being read, then the Book in it, which is empty if
+    there is no file. One that is damaged or something else is moved away, and the book starts empty.
 
-    metric: an engine's, or a function that chooses it by who the visitors are.
+    metric: an engine's, or a function that chooses it by who the visitors are; live: see read_in_steps.
     """
     keep_private(path)
     try:
-        for found in read_in_steps(path, wait):
-            if found is None:
-                yield None
+        for found in read_in_steps(path, live):
+            if isinstance(found, int):
+                yield found
         visitors, numbers_given, problems = found
     except ValueError as error:
         visitors, numbers_given, problems = [], 0, []
@@ -3997,7 +4007,7 @@ def load_in_steps(path, metric, wait):
     book = Book(metric(visitors) if callable(metric) else metric, (), numbers_given)
     for start in range(0, len(visitors), READ_PART):
         book.add(visitors[start:start + READ_PART])
-        yield None
+        yield len(visitors)
     if problems:
         say_problems(path, problems)
         say("%s is kept as it was in %s" % (path, set_aside(path, link_or_copy)))
@@ -4016,7 +4026,7 @@ def keep_private(path):
 
 def load_known_faces(path, metric):
     """The Book in a file, see load_in_steps."""
-    return collections.deque(load_in_steps(path, metric, READ_PATIENCE), 1).pop()
+    return collections.deque(load_in_steps(path, metric), 1).pop()
 
 
 def say_problems(path, problems):
@@ -4190,6 +4200,7 @@ class Saver:
         self._thread, self._due, self._failed = None, 0.0, None
         self._begun = self._done = 0            # saves; of those begun, the last one that was done
         self._written = self._journal = None    # the file as it was written, see _state; whether it has a journal
+        self._pictures = {}                     # number: the JPEG in these, None for none
 
     def save_when_due(self):
         """Starts a save if something changed and it is time."""
@@ -4222,10 +4233,12 @@ class Saver:
         whole = self._failed or 0 in changed or not self._written or self._written != self._state()
         if not whole:
             self._journal = True
-            whole = append_to_journal(self.path, changed, snapshot) > max(JOURNAL_SIZE, self._written[2])
+            size = append_to_journal(self.path, changed, snapshot, self._pictures)
+            whole = size > max(JOURNAL_SIZE, self._written[2])
         if whole:
             save_known_faces(self.path, snapshot)
             self._written, self._journal = self._state(), False
+        self._pictures = {record["number"]: getattr(record["face_image"], "jpeg", None) for record in snapshot[1]}
 
     def _save(self, snapshot, changed):
         try:
@@ -5990,7 +6003,7 @@ class House:
         metric = self.recognition.choose if by_visitors else self.recognition.choose()
         self.loading, self.loading_since = None, time.monotonic()
         if self.path:
-            self.loading = load_in_steps(self.path, metric, READ_PATIENCE if self.sync else READ_HOLD / 3)
+            self.loading = load_in_steps(self.path, metric, live=not self.sync)
             next(self.loading)  # starts the process
         self.places, self.doors = places, []
         self.telling, self.notify = Telling(options), Notify()
@@ -6077,10 +6090,10 @@ class House:
 
     def take_book(self):
         """Goes on with the book from the file as soon as it is read; a recording waits for that."""
-        until = math.inf if self.sync else time.monotonic() + READ_HOLD
-        while self.loading and time.monotonic() < until:
+        until, book = math.inf if self.sync else time.monotonic() + READ_HOLD, None
+        while self.loading and book != 0 and time.monotonic() < until:  # 0: of the visitors has come yet
             book = next(self.loading)
-            if book is not None:
+            if isinstance(book, Book):
                 self.loading = None
                 self.begin(book)
                 self.recognition.start()
@@ -6271,7 +6284,7 @@ def read_book(options):
     """The Book of a command other than watch; DoorcamError, and nothing changed, if the file is damaged."""
     path = options.faces or DEFAULT_FACES
     try:
-        visitors, numbers_given, problems = collections.deque(read_in_steps(path, READ_PATIENCE), 1).pop()
+        visitors, numbers_given, problems = collections.deque(read_in_steps(path), 1).pop()
     except ValueError as error:
         raise DoorcamError("%s is damaged or no known-faces file (%s): nothing was changed; move it away to start "
                            "afresh" % (path, error))

@@ -17,6 +17,7 @@ import re
 import resource
 import sys
 import threading
+import time
 import types
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -318,6 +319,12 @@ class House(doorcam.House):
         if self.saver._thread is not None:
             self.saver._thread.join()
         super().look_after(now)
+
+    def take_book(self):
+        super().take_book()
+        while self.loading:  # the script's clock stands meanwhile
+            time.sleep(0.001)
+            super().take_book()
 
     def finish_visits(self):
         if self.script.power:

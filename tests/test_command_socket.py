@@ -87,7 +87,7 @@ def running(path, monkeypatch):
 
 def visitors_of(path):
     """{number: (name, ignored)} as the file and its journal hold them now."""
-    visitors, _, problems = doorcam.collections.deque(doorcam.read_in_steps(path, 30.0), 1).pop()
+    visitors, _, problems = doorcam.collections.deque(doorcam.read_in_steps(path), 1).pop()
     assert not problems
     return {visitor.number: (visitor.name, visitor.ignored) for visitor in visitors}
 

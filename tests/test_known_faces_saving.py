@@ -5,6 +5,7 @@ DOORCAM_KILLS sets how often the crash test kills.
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -423,6 +424,41 @@ def test_a_journal_that_is_cut_or_spoilt_counts_as_far_as_it_is_whole(running, c
                 file.write(data)
             seen.add(running.frames()[1])
     assert seen == {41, 42, 43} and capsys.readouterr().err == ""
+
+
+def test_a_picture_is_in_the_journal_only_when_it_is_new(running):
+    """Who stays at the door all day is saved every 10 s."""
+    journal, old, new = running.path + ".journal", running.book[1].jpeg, doorcam.to_jpeg(files.smooth_picture(7))
+    for _ in range(3):
+        running.save(1)
+    with open(journal, "rb") as file:
+        assert old[-500:-100] not in file.read()
+    assert running.killed()[1].jpeg == old
+    for _ in range(3):
+        running.book[1].jpeg = new
+        running.save(1)
+    with open(journal, "rb") as file:
+        assert file.read().count(new[-500:-100]) == 1
+    assert running.killed()[1].jpeg == new and running.frames()[1] == 47
+    running.book[1].jpeg = None
+    running.save(1)
+    assert running.killed()[1].jpeg is None
+
+
+def test_a_picture_as_before_of_nobody_is_none(running):
+    """Nor does a number that comes twice in one entry have the picture of the first."""
+    journal, entry = running.path + ".journal", io.BytesIO()
+    encodings, records, given = running.book.snapshot()
+    for record, number in ((records[0], 7), (records[1], 1)):
+        record["number"] = number
+        del record["face_image"]
+    doorcam.dump_known_faces([encodings + encodings[1:], records + records[1:], given], entry)
+    with open(running.path, "rb") as file, open(journal, "wb") as other:
+        other.write(hashlib.sha256(file.read()).hexdigest().encode()
+                    + b"%d %d \n" % (len(entry.getvalue()), zlib.crc32(entry.getvalue())) + entry.getvalue())
+    visitors = running.killed().visitors
+    assert [visitors.pop(number).jpeg for number in (1, 2)] == [running.book[number].jpeg for number in (1, 2)]
+    assert {visitor.jpeg for visitor in visitors.values()} == {None} and sorted(visitors) == [7, 8]
 
 
 @pytest.mark.parametrize("how", ("deleted", "another"))

@@ -141,6 +141,36 @@ def test_no_frame_waits_for_a_large_book(monkeypatch, tmp_path):
     assert sorted(disk.watch.book.visitors) == list(range(1, count + 1))
 
 
+@pytest.mark.parametrize("live", (True, False))
+def test_nothing_waits_between_two_frames_for_a_process_that_only_starts(monkeypatch, path, live):
+    """Before it says anything, a frame lets it be asked once, without waiting; a recording waits for it."""
+    asked, visitors = [], [doorcam.Visitor(1, [np.float32(person(1))], START, "dlib")]
+    answers = [None] * 3 * live + [(visitors, None), None, ((1, []), None)]
+
+    class Process:
+        def __init__(self, *_):
+            pass
+
+        def answer(self, seconds):
+            asked.append(seconds)
+            return answers.pop(0)
+
+        def ask(self, *_):
+            pass
+        close = ask
+    monkeypatch.setattr(doorcam, "Child", Process)
+    disk = SlowDisk(monkeypatch, path)
+    monkeypatch.setattr(doorcam, "READ_HOLD", 60.0)
+    disk.watch.sync, disk.watch.loading = not live, doorcam.load_in_steps(path, doorcam.DLIB, live)
+    next(disk.watch.loading)  # as House does
+    for count in (1, 2, 3) if live else ():
+        disk.watch.take_book()
+        assert asked == [0] * count and disk.watch.loading
+    disk.watch.take_book()
+    assert asked[3 * live:] == [0 if live else doorcam.READ_PATIENCE] + 2 * [20.0 if live else doorcam.READ_PATIENCE]
+    assert disk.watch.loading is None and list(disk.watch.book.visitors) == [1]
+
+
 def test_after_a_while_the_window_says_what_it_waits_for(monkeypatch, path):
     disk, now = SlowDisk(monkeypatch, path), doorcam.time.monotonic()
     assert disk.watch.notice() is None

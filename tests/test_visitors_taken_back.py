@@ -291,7 +291,7 @@ def test_a_merge_is_undone_from_the_journal(metric, tmp_path):
         doorcam.save_known_faces(path, book.snapshot()) if not request else None
         ask(book, "merge", 2, 1) if not request else ask(book, "merge", 1, **request)
         changed = set(book.changed)
-        doorcam.append_to_journal(path, changed, book.snapshot())
+        doorcam.append_to_journal(path, changed, book.snapshot(), {})
     again = doorcam.load_known_faces(path, metric)
     assert sorted(again.visitors) == [1, 2, 3] and again.visitors[2].name == "Maria"
     assert again.visitors[1].never == {2}
