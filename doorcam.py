@@ -5436,8 +5436,8 @@ LIVE_BUFFER = 1 << 16         # bytes that wait in the system for a slow watcher
 
 WEB_FORMS = (  # command; what its button says; what it asks for; a flag that it sets; one that may be set; asked twice
     ("name", "Name", "name", None, None, False),
-    ("merge", "Is this visitor", "into", None, "force", False),
-    ("merge", "Is not this visitor", "into", "apart", None, False),
+    ("merge", "Same person", "into", None, "force", False),
+    ("merge", "Two people", "into", "apart", None, False),
     ("split", "The last visit was somebody else", None, None, None, True),
     ("ignore", "Ignore", None, None, None, True),
     ("forget", "Forget", None, None, None, True))
@@ -5445,18 +5445,18 @@ WEB_INPUTS = {
     "name": '<input name="name" maxlength="100" autocomplete="off" aria-label="Name of %s" value="%s">',
     "into": '<input name="into" inputmode="numeric" pattern="[0-9]{1,10}" size="8" required autocomplete="off" '
             'placeholder="Number" aria-label="Number of the visitor with whom %s is compared">',
-    "force": '<label><input type="checkbox" name="force" value="1"> whatever the names</label>',
+    "force": '<label><input type="checkbox" name="force" value="1"> even if named differently</label>',
     "sure": '<label><input type="checkbox" required> really</label>'}
 WEB_STYLE = """
-.live { display: block; width: 100%; max-height: 75vh; min-height: 8rem; object-fit: contain; background: #000;
+.live { display: block; width: 100%; margin-top: .6rem; max-height: 75vh; min-height: 8rem; object-fit: contain; background: #000;
   color: #fff; border-radius: .6rem }
 .said { padding: .6rem .8rem; border: 1px solid var(--accent); border-radius: .4rem; color: var(--ink) }
-.card form, .card details { grid-column: 1 / -1 } .card form { scroll-margin-top: 10rem }
-form { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin: 0 0 .4rem }
+.card > form, .card details { grid-column: 1 / -1 } .card > form { scroll-margin-top: 10rem }
+form { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin: .4rem 0 0 }
 input, button { font: inherit; font-size: 16px; padding: .45rem .6rem; border: 1px solid var(--line);
   border-radius: .4rem; background: var(--back); color: var(--ink); min-width: 0 }
 input[name=name] { flex: 1 } button { background: var(--card); border-color: var(--accent) }
-summary { padding: .45rem 0; color: var(--accent) }
+summary { color: var(--accent) }
 """
 WEB_SCRIPT = """
 var there = document.getElementById("there"), live = document.getElementById("live");
@@ -5626,7 +5626,8 @@ def message(reply, policy):
                ("Cache-Control", "no-store"), ("Referrer-Policy", "same-origin"), ("Connection", "close")]
     headers += [] if reply.text is None else [("Content-Length", str(len(body)))]
     head = "".join("%s: %s\r\n" % header for header in headers + list(reply.headers))
-    return ("HTTP/1.1 %d %s\r\n%s\r\n" % (reply.status, "OK" if reply.status < 400 else "Refused", head)).encode() + body
+    word = "OK" if reply.status < 400 else "Refused"
+    return ("HTTP/1.1 %d %s\r\n%s\r\n" % (reply.status, word, head)).encode() + body
 
 
 def web_start():
@@ -5726,7 +5727,8 @@ class Site:
     def _enter(self, call):
         """Gives the cookie to who has the key. A browser keeps a strict cookie from where a link elsewhere has
         led, but not from where a page of ours does."""
-        cookie = "%s=%s; Max-Age=%d; Path=/; HttpOnly; SameSite=Strict" % (self._cookie_name(), self._cookie, WEB_COOKIE)
+        cookie = "%s=%s; Max-Age=%d; Path=/; HttpOnly; SameSite=Strict" % (
+            self._cookie_name(), self._cookie, WEB_COOKIE)
         if call.headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
             return Reply(303, "", headers=(("Set-Cookie", cookie), ("Location", "/")))
         return Reply(200, "", headers=(("Set-Cookie", cookie), ("Refresh", "0; url=/")))
