@@ -25,6 +25,7 @@ Keys in the window:
 Files:
   known_faces.dat                   everybody who is known (--faces names another); delete it to start afresh
   known_faces.dat.journal           what changed since that was written, while doorcam runs or after a power cut
+  known_faces.dat.sock              while doorcam runs: by it the commands reach it
   known_faces.dat.lock              says which process writes known_faces.dat; it may stay
   known_faces.dat.key               opens the page of --web to whoever has it; delete it for another one
 
@@ -56,6 +57,7 @@ import importlib.util
 import inspect
 import io
 import ipaddress
+import itertools
 import json
 import math
 import mmap
@@ -65,10 +67,12 @@ import pickle
 import re
 import resource
 import select
+import selectors
 import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -3676,6 +3680,7 @@ class Saver:
     def __init__(self, path, book):
         self.path, self.book = path, book       # without a path nothing is saved
         self._thread, self._due, self._failed = None, 0.0, None
+        self._begun = self._done = 0            # saves; of those begun, the last one that was done
         self._written = self._journal = None    # the file as it was written, see _state; whether it has a journal
 
     def save_when_due(self):
@@ -3686,8 +3691,18 @@ class Saver:
         if self.path and (self.book.changed or self._failed) and time.monotonic() >= self._due:
             self._due = time.monotonic() + SAVE_PERIOD
             changed = set(self.book.changed)
+            self._begun += 1
             self._thread = threading.Thread(target=self._save, args=(self.book.snapshot(), changed))
             self._thread.start()
+
+    def save_soon(self):
+        """Has all that has changed so far saved at the next turn; what saved() is to be asked for."""
+        self._due = self._due if self._failed else 0.0
+        return self._begun + bool(self.book.changed)
+
+    def saved(self, save):
+        """Whether that save, or a later one, was done."""
+        return not self.path or self._done >= save
 
     def _state(self):
         """What tells one file from another, None if there is none."""
@@ -3715,7 +3730,7 @@ class Saver:
             return
         if self._failed:
             say("%s is saved again" % self.path)
-        self._failed = None
+        self._failed, self._done = None, self._begun
 
     def close(self):
         """The last save, waited for. DoorcamError if it fails."""
@@ -3730,17 +3745,18 @@ class Saver:
             if self._failed:
                 say("%s is saved again" % self.path)
             self._failed = None
+        self._done = self._begun + 1
 
 
 # ---------------------------------------------------------------------------------------------------- requests
 #
 # What the owner wants is a Request, wherever it comes from: the command line, a key or a click. What changes the book
-# is in REQUESTS, and obeyed by obey(); what the House does itself, such as quit, is in House.obey.
+# is in REQUESTS, and obeyed by obey(); what the House does itself, such as quit, is in House.do.
 
 
 class Request(typing.NamedTuple):
     """What the owner asks for."""
-    command: str                # one of REQUESTS, or what the House does itself, such as quit: see House.obey
+    command: str                # one of REQUESTS, or what the House does itself, such as quit: see House.do
     arguments: dict = {}        # of the command's function
     answer: object = None       # called with (line, whether it was done); None: who asked sees it anyway
     until: float = math.inf     # time.monotonic() after which nobody waits for it any more: it is not done then
@@ -3808,6 +3824,194 @@ def ignore_visitor(book, number):
 
 REQUESTS = collections.OrderedDict((
     ("name", name_visitor), ("merge", merge_visitors), ("forget", forget_visitor), ("ignore", ignore_visitor)))
+
+
+# ---------------------------------------------------------------------------------------------- command socket
+#
+# The commands reach a doorcam that watches with the same book through a Unix socket: one line of JSON each way,
+# {"command": "name", "arguments": {"number": 3, "name": "Maria"}, "until": 5204.5} and {"said": "visitor 3 is now
+# Maria", "done": true}. Each connection is for one request; only "follow" stays, and gets a line for each event.
+
+ASK_PATIENCE = 5.0            # s after which a command gives up on a doorcam that does not answer,
+ASK_UNTIL = 4.5               # and so long the request counts: what was given up is not done later
+SAVE_PATIENCE = 2.0           # s that an answer waits for its change to be saved
+OWN_FOLDERS = ("/run/user/%d", "/tmp/doorcam-%d")  # of a user; the second is made
+OBEY_HOLD = 0.005             # s a turn for requests, so that many of them hold up no frame
+
+
+def socket_places(path):
+    """Where the socket of a known-faces file may lie: beside it, or, where its folder takes none or the path is too
+    long, in a folder of this user's own."""
+    path = os.path.realpath(path)
+    yield path + ".sock"
+    import hashlib  # 3 MB of memory
+    for folder in OWN_FOLDERS:
+        yield folder % os.getuid() + "/doorcam-%s.sock" % hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+
+
+def peer_of(connection):
+    """(process, user) at the other end of a Unix socket."""
+    return struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[:2]
+
+
+class CommandSocket:
+    """The end of a doorcam that watches: what the commands ask for, and what they are answered. It never waits: what
+    does not fit into the system's buffer at once, or does not come in time, ends the connection."""
+    MOST = 64                   # connections at once; more wait in the system's queue
+    LINE = 8192                 # bytes of a request
+
+    def __init__(self, path):
+        self._selector, self._place = selectors.DefaultSelector(), None
+        self._calls, self._followers = {}, []   # connection: (what has come, until when the rest must be there)
+        for place in socket_places(path):
+            with contextlib.suppress(OSError):  # without a socket the commands say who holds the book
+                self._selector.register(self._listen(place), selectors.EVENT_READ)
+                self._place = place
+                break
+
+    @staticmethod
+    def _listen(place):
+        """A socket at a place where nobody listens, for the lock of the file is held."""
+        folder = os.path.dirname(place)
+        if folder in [own % os.getuid() for own in OWN_FOLDERS]:
+            with contextlib.suppress(OSError):
+                os.mkdir(folder, 0o700)
+            about = os.lstat(folder)
+            if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o077:
+                raise OSError(errno.EPERM, "not a folder of this user's own")
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.lstat(place).st_mode):
+                os.remove(place)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            os.fchmod(listener.fileno(), 0o600)
+            listener.bind(place)
+            listener.listen(CommandSocket.MOST)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+
+    def requests(self):
+        """The Requests that have come."""
+        requests = []
+        for key, _ in self._selector.select(0):
+            if key.fileobj not in self._calls:
+                self._accept(key.fileobj)
+            else:
+                requests += self._receive(key.fileobj)
+        for connection, (_, until) in list(self._calls.items()):
+            if time.monotonic() >= until:
+                self._end(connection)
+        return requests
+
+    def _accept(self, listener):
+        """Takes who calls now, of this user's processes."""
+        with contextlib.suppress(OSError):
+            while len(self._calls) < self.MOST:
+                connection = listener.accept()[0]
+                if peer_of(connection)[1] not in (os.getuid(), 0):
+                    connection.close()
+                    continue
+                connection.setblocking(False)
+                self._calls[connection] = b"", time.monotonic() + ASK_PATIENCE
+                self._selector.register(connection, selectors.EVENT_READ)
+
+    def _receive(self, connection):
+        """Takes what has come; the Requests that it makes, one or none."""
+        text, until = self._calls[connection]
+        try:
+            more = connection.recv(self.LINE)
+        except OSError:
+            more = b""
+        text += more
+        self._calls[connection] = text, until
+        if not more or connection in self._followers or len(text) > self.LINE:
+            self._end(connection)
+        elif text.endswith(b"\n"):
+            return self._take(connection, text)
+        return []
+
+    def _take(self, connection, text):
+        """The Request of a whole line, in a list; none for a line that makes no sense, and that is answered."""
+        try:
+            said = json.loads(text.decode("utf-8"))
+            command, arguments, until = said["command"], said.get("arguments", {}), float(said["until"])
+            if command == "follow":
+                self._calls[connection] = b"", math.inf
+                self._followers.append(connection)
+                self._send(connection, {"said": "", "done": True})
+                return []
+            more = {"until": until, "answer": functools.partial(self._answer, connection)}
+            return [Request(command, **more) if command == "there" else make_request(command, arguments, **more)]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            self._answer(connection, "that is no request", False)
+        except DoorcamError as error:
+            self._answer(connection, str(error), False)
+        return []
+
+    def _answer(self, connection, said, done):
+        self._send(connection, {"said": said, "done": done})
+        self._end(connection)
+
+    def _send(self, connection, message):
+        data = json.dumps(message).encode() + b"\n"
+        try:
+            sent = connection.send(data)
+        except OSError:
+            sent = 0
+        if sent != len(data):
+            self._end(connection)
+
+    def _end(self, connection):
+        if self._calls.pop(connection, None):
+            self._selector.unregister(connection)
+            connection.close()
+        if connection in self._followers:
+            self._followers.remove(connection)
+
+    def tell(self, event, name, frame=None):
+        """Tells those who follow."""
+        for connection in list(self._followers):
+            self._send(connection, dict(event._asdict(), name=name))
+
+    def look_after(self):
+        """Nothing waits here."""
+
+    def close(self):
+        for key in list((self._selector.get_map() or {}).values()):
+            key.fileobj.close()
+        self._selector.close()
+        self._calls, self._followers = {}, []
+        if self._place:
+            remove(self._place)
+            self._place = None
+
+
+def call_doorcam(path, command, arguments):
+    """Asks the doorcam that watches with this file; the lines that it answers, as they come, none if there is no such
+    doorcam. DoorcamError if it does not answer: then nothing is done, later neither."""
+    message = {"command": command, "arguments": arguments, "until": time.monotonic() + ASK_UNTIL}
+    for place in socket_places(path):
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(ASK_PATIENCE)
+            process = 0
+            try:
+                line.connect(place)
+                process, user = peer_of(line)
+                if user != os.getuid():
+                    continue
+                line.sendall(json.dumps(message).encode() + b"\n")
+                with line.makefile("r", encoding="utf-8") as lines:
+                    yield json.loads(lines.readline())
+                    line.settimeout(None)
+                    yield from map(json.loads, lines)
+            except socket.timeout:
+                raise DoorcamError("doorcam%s does not answer: nothing was changed; stop it and start it again"
+                                   % (", process %d," % process if process else ""))
+            except (OSError, ValueError):  # nobody listens there, or it has ended meanwhile
+                continue
+            return
 
 
 # ----------------------------------------------------------------------------------------------------- overlay
@@ -4871,6 +5075,57 @@ class Recognition:
             self.recognizer.close()
 
 
+class Desk:
+    """Where Requests are taken, from the window and the mouths (requests(): those that have come; close()), done, and
+    answered once they are saved."""
+
+    def __init__(self, mouths):
+        self.mouths, self._asked, self._answers = mouths, collections.deque(), []  # see give_answers()
+
+    def turn(self, requests, do, saver, closed=False):
+        """Does what is asked for in the window and elsewhere, some ms long; False if that is to quit. do(request)
+        returns what is said or raises DoorcamError; closed: who asks elsewhere has to wait."""
+        self._asked.extend(requests)
+        if not closed:
+            self._asked.extend(request for mouth in self.mouths for request in mouth.requests())
+        until = time.monotonic() + OBEY_HOLD
+        while self._asked and time.monotonic() < until:
+            request = self._asked.popleft()
+            if request.command == "quit":
+                return False
+            if time.monotonic() < request.until:
+                self._do(request, do, saver)
+        self.give_answers()
+        return True
+
+    def _do(self, request, do, saver):
+        try:
+            said, done = do(request), True
+        except DoorcamError as error:
+            said, done = str(error), False
+        if request.answer:
+            until = min(request.until, time.monotonic() + SAVE_PATIENCE)
+            save = saver.save_soon() if done and request.command in REQUESTS else 0  # 0: that changed nothing
+            self._answers.append((request.answer, said, done, saver, save, until))
+        elif not done:
+            say(said)
+
+    def give_answers(self):
+        """Answers those whose change is saved, or takes too long to be."""
+        waiting, self._answers = self._answers, []
+        for answer, said, done, saver, save, until in waiting:
+            if saver.saved(save):
+                answer(said, done)
+            elif time.monotonic() >= until:
+                answer(said + ", but that is not saved yet" if isinstance(said, str) else said, done)
+            else:
+                self._answers.append((answer, said, done, saver, save, until))
+
+    def close(self):
+        for mouth in self.mouths:
+            mouth.close()
+
+
 class House:
     """All that watching the door needs, put together from the options: the book and its visits, the Door, recognition,
     the file, the log, the window."""
@@ -4880,7 +5135,6 @@ class House:
         self.sync = is_recording(options.source)        # a recording waits for each look, a live camera never does
         self.path = faces_path(options)
         self.web = Web(*options.web, path=self.path, log=options.log) if options.web else None
-        self.mouths = [self.web] if self.web else []    # where Requests come from besides the window
         by_visitors = options.engine == "auto" and self.path is not None
         self.recognition = Recognition(options, stop)
         metric = self.recognition.choose if by_visitors else self.recognition.choose()
@@ -4890,6 +5144,9 @@ class House:
             next(self.loading)  # starts the process
         self.mask = Mask(options.mask) if options.mask else None
         self.telling, self.notify, self.stats = Telling(options), Notify(), Stats()
+        self.desk = Desk([CommandSocket(self.path)] if self.path else [])
+        self.telling.tellers += self.desk.mouths
+        self.desk.mouths += [self.web] if self.web else []
         self.view, self.camera, self.forgot_at = View(options, self.web and self.web.live), None, -math.inf
         self.begin(Book(DLIB if self.loading else metric))  # nobody's, as long as the file is being read
         if not by_visitors:
@@ -4945,12 +5202,10 @@ class House:
                 requests = self.view.show(self.door, self.visits, now, self.notice())
             else:
                 requests = self.view.show_again(self.door, self.visits, now, self.notice(), self.camera)
-            for mouth in self.mouths:
-                requests += mouth.requests()
             events += self.door.end_tracks(now)
             events += self.visits.end(self.door.tracks, now)
             self.telling.tell(events, self.book, self.door.frame)
-            if self.stop.asked or not self.obey(requests):
+            if self.stop.asked or not self.desk.turn(requests, self.do, self.saver, closed=self.loading):
                 return True
             self.saver.save_when_due()
         return False
@@ -4994,29 +5249,19 @@ class House:
         slow = self.loading and time.monotonic() - self.loading_since > 1.0
         return self.recognition.notice() or ("Reading the known faces" if slow else None)
 
-    def obey(self, requests):
-        """Does what is asked for; False if that is to quit."""
-        for request in requests:
-            if request.command == "quit":
-                return False
-            if request.command == "fullscreen":
-                self.view.window.toggle_fullscreen()
-                continue
-            if time.monotonic() > request.until:
-                continue
-            if request.command == "page":
-                now = time.time() if self.door.moment is None else self.door.moment
-                request.answer(make_sheet(self.book, self.visits, now, **request.arguments), True)
-                continue
-            try:
-                said, done = obey(self.book, request), True
-                put_line(printable(said))
-            except DoorcamError as error:
-                said, done = str(error), False
-                say(error)
-            if request.answer:
-                request.answer(said, done)
-        return True
+    def do(self, request):
+        """Does what is asked for, unless that is to quit; what there is to say. DoorcamError if it cannot be done."""
+        if request.command == "fullscreen":
+            return self.view.window.toggle_fullscreen()
+        if request.command == "there":
+            now = self.door.moment or 0.0
+            return {visitor.number: round(visitor.at_door(now)) for visitor in self.visits.at_door(now)}
+        if request.command == "page":
+            now = time.time() if self.door.moment is None else self.door.moment
+            return make_sheet(self.book, self.visits, now, **request.arguments)
+        said = obey(self.book, request)
+        put_line(printable(said))
+        return said
 
     def finish_visits(self):
         """Ends what goes on, and saves."""
@@ -5026,6 +5271,7 @@ class House:
             self.telling.tell(events, self.book, self.door.frame)
         finally:
             self.saver.close()
+            self.desk.give_answers()
 
     def close(self):
         """Releases everything."""
@@ -5035,9 +5281,8 @@ class House:
             self.loading.close()
         self.recognition.close()
         self.view.window.close()
+        self.desk.close()
         self.telling.close()
-        for mouth in self.mouths:
-            mouth.close()
 
 
 def engine_of(options, visitors=()):
@@ -5159,18 +5404,13 @@ def read_book(options):
 
 
 def change_book(options):
-    """Has a Request obeyed in the book that lies in the file."""
+    """Has a Request obeyed by the doorcam that watches with the file, else in the book that lies in it."""
     path = options.faces or DEFAULT_FACES
-    arguments = {name: getattr(options, name) for name in ("number", "name", "into", "force") if hasattr(options, name)}
-    with lock_known_faces(path):
-        book = read_book(options)
-        book.gap = options.visit_gap
-        said = obey(book, Request(options.command, arguments))
-        try:
-            save_known_faces(path, book.snapshot())
-        except OSError as error:
-            raise DoorcamError("%s cannot be saved (%s): nothing was changed" % (path, why(error)))
-    put_line(printable(said))
+    request = make_request(options.command, vars(options))
+    answer = next(call_doorcam(path, request.command, request.arguments), None)
+    if answer and not answer["done"]:
+        raise DoorcamError(answer["said"])
+    put_line(printable(answer["said"] if answer else change_file(path, options, request)))
     copies = glob.glob(glob.escape(os.path.realpath(path)) + ".damaged-*") if options.command == "forget" else []
     if copies:
         say("copies of the file that were set aside may still hold visitor %d: delete %s"
@@ -5178,16 +5418,58 @@ def change_book(options):
     return 0
 
 
+def change_file(path, options, request):
+    """Has a Request obeyed in the book that lies in the file; the line that says so."""
+    with lock_known_faces(path):
+        book = read_book(options)
+        book.gap = options.visit_gap
+        said = obey(book, request)
+        try:
+            save_known_faces(path, book.snapshot())
+        except OSError as error:
+            raise DoorcamError("%s cannot be saved (%s): nothing was changed" % (path, why(error)))
+    return said
+
+
+def follow(options):
+    """Prints each event of the doorcam that watches with the file as it comes, until it ends."""
+    path, following = options.faces or DEFAULT_FACES, False
+    for event in call_doorcam(path, "follow", {}):
+        if following:
+            name = event.pop("name")
+            put_out(json.dumps(dict(event, name=name)) if options.json else printable(sentence(Event(**event), name)))
+        following = True
+    if not following:
+        raise DoorcamError("no doorcam watches with %s: start it first, or name another file with --faces" % path)
+    return 0
+
+
 def list_visitors(options):
     """A table of the visitors: number, name, visits, first and last seen, total and longest time at the door."""
+    if options.follow:
+        return follow(options)
+    there, fault = {}, None
+    try:
+        for answer in itertools.islice(call_doorcam(options.faces or DEFAULT_FACES, "there", {}), 1):
+            there = {int(number): seconds for number, seconds in answer["said"].items()}
+    except DoorcamError as error:
+        fault = error
     visitors = [visitor for _, visitor in sorted(read_book(options).visitors.items())]
-    if options.json:
-        return put_out(json.dumps([visitor_as_json(visitor) for visitor in visitors], indent=1))
+    put_out(json.dumps([visitor_as_json(visitor, there) for visitor in visitors], indent=1) if options.json
+            else visitor_table(visitors, there))
+    if fault:  # what the file says is shown all the same
+        raise fault
+    return 0
+
+
+def visitor_table(visitors, there):
+    """The table of `list`; there: {number: seconds at the door} of those who are there now."""
     rows = [("number", "name", "visits", "first seen", "last seen", "at door", "longest")]
     for visitor in visitors:
         name = visitor.name if len(visitor.name) <= 40 else visitor.name[:39] + "\u2026"
         name += " (ignored)" if visitor.ignored else ""
         rows.append((str(visitor.number), printable(name), str(visitor.seen_count), clock_text(visitor.first_seen),
+                     "at the door " + duration(there[visitor.number]) if visitor.number in there else
                      clock_text(visitor.last_seen), duration(visitor.total_seconds()),
                      duration(visitor.longest_visit())))
     widths = [max(cells_wide(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -5198,7 +5480,7 @@ def list_visitors(options):
             room = " " * (width - cells_wide(cell))
             cells.append(room + cell if column in (0, 2, 5, 6) else cell + room)
         lines.append("  ".join(cells).rstrip())
-    return put_out("\n".join(lines))
+    return "\n".join(lines)
 
 
 def put_out(text):
@@ -5213,13 +5495,13 @@ def put_out(text):
     return 0
 
 
-def visitor_as_json(visitor):
-    """What `list --json` says of a visitor; times are ISO 8601."""
+def visitor_as_json(visitor, there):
+    """What `list --json` says of a visitor; times are ISO 8601. there: as visitor_table() takes it."""
     return collections.OrderedDict((
         ("number", visitor.number), ("name", visitor.name), ("visits", visitor.seen_count),
         ("first_seen", iso_time(visitor.first_seen)), ("last_seen", iso_time(visitor.last_seen)),
         ("total_seconds", int(visitor.total_seconds())), ("longest_seconds", int(visitor.longest_visit())),
-        ("ignored", visitor.ignored)))
+        ("ignored", visitor.ignored), ("at_door_seconds", there.get(visitor.number))))
 
 
 def clock_text(seconds):
@@ -6076,6 +6358,8 @@ def add_commands(commands, faces):
             command.add_argument("--force", action="store_true", help="also when they have different names")
         if name == "list":
             command.add_argument("--json", action="store_true", help="for programs")
+            command.add_argument("--follow", action="store_true",
+                                 help="print each event as it comes, of the doorcam that watches now")
         if name == "report":
             command.add_argument("file", metavar="FILE", nargs="?", type=path_option, default="visitors.html",
                                  help="(default: visitors.html)")

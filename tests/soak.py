@@ -291,21 +291,33 @@ class Telling(doorcam.Telling):
         super().tell(events, book, frame)
 
 
+class Owner:
+    """Names whom the script wants named."""
+
+    def __init__(self, script):
+        self.script = script
+
+    def requests(self):
+        people, self.script.to_name = self.script.to_name, []
+        return [doorcam.Request("name", {"number": number, "name": person.name}) for person in people
+                for number, rows in self.script.numbers.items() if rows is person.rows]
+
+    def close(self):
+        pass
+
+
 class House(doorcam.House):
-    """Has saved before the script goes on; hears from it what is to be named, and that there is no power."""
+    """Has saved before the script goes on; hears from it that there is no power."""
+
+    def __init__(self, options, stop):
+        super().__init__(options, stop)
+        self.desk.mouths.append(Owner(self.script))
 
     def look_after(self, now):
         self.script.house = self
         if self.saver._thread is not None:
             self.saver._thread.join()
         super().look_after(now)
-
-    def obey(self, requests):
-        while self.script.to_name:
-            person = self.script.to_name.pop()
-            requests = [doorcam.Request("name", {"number": number, "name": person.name})
-                        for number, rows in self.script.numbers.items() if rows is person.rows]
-        return super().obey(requests)
 
     def finish_visits(self):
         if self.script.power:
