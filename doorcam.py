@@ -51,7 +51,9 @@ import fcntl
 import functools
 import gc
 import glob
+import hashlib
 import heapq
+import hmac
 import html
 import importlib.util
 import inspect
@@ -66,6 +68,7 @@ import os
 import pickle
 import re
 import resource
+import secrets
 import select
 import selectors
 import shutil
@@ -85,7 +88,7 @@ import urllib.parse
 import warnings
 import zlib
 
-STARTED_WITH = {  # for the commands of --on-visit: what follows, and OpenCV, change the environment; these are not
+STARTED_WITH = {  # for the commands of --on-...: what follows, and OpenCV, change the environment; these are not
     _name: _value for _name, _value in os.environb.items()  # for them
     if _name not in (b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID")}
 
@@ -216,6 +219,8 @@ class Event(typing.NamedTuple):
     visit: int                  # which of the visitor's visits
     seconds: object = None      # left: from the first to the last sight; returned: since the visit before,
                                 # None where its time is in the future, so that nobody knows
+    sure: object = None         # new, returned: how sure it is, 0 to MOST_SURE; None where that was not asked
+    again: bool = False         # it was told and taken back before, in the same stay: no news, but for the log
 
 
 class Mark(typing.NamedTuple):
@@ -1892,7 +1897,9 @@ class Track:
         self.sightings = 0          # how many there were
         self.weight = 0.0           # of these: what was seen half a second later tells more than what came at once
         self.scores = 0.0           # sum of the detector's scores of these
-        self.visitor = None         # the number, once decided
+        self.visitor = None         # the number, once decided,
+        self.sure = None            # and how sure that was, see Gallery.how_sure()
+        self.mistaken = set()       # numbers of visitors for whom it was taken, and is not any more
         self.before = None          # what was Before that; None: it is not taken back
         self.picture, self.quality = None, 0.0  # the best of the stay
 
@@ -2013,6 +2020,7 @@ ALIKE_MOST = 2.0                # r is no more: second entries of one person mus
 STRANGERS = 10                # who may come besides everybody in the book: a face is one of them as likely as a visitor
 DOUBT = 3.0                   # nats (a factor of 20) by which odds must be clear to decide at once
 JOIN = 2.0                    # nats by which they must be clear to join two entries, which nobody can undo
+MOST_SURE = 0.99              # is said of no greeting: what the odds leave out (twins, a photograph) is rarer than 1 %
 
 
 def likeness(count, between, metric):
@@ -2083,9 +2091,9 @@ class Visitor:
     """One person in the book. Times are seconds since the epoch."""
     __slots__ = ("number", "name", "first_seen", "first_seen_this_interaction", "last_seen", "seen_count",
                  "seen_frames", "encodings", "jpeg", "quality", "seconds_before", "longest", "apart", "ignored",
-                 "engine", "others", "extra", "shown_new")
+                 "engine", "others", "extra", "shown_new", "open")
     OF_VISITS = ("first_seen", "first_seen_this_interaction", "last_seen", "seen_count", "seen_frames",
-                 "seconds_before", "longest", "jpeg", "quality", "apart")  # what a sight of the visitor may change
+                 "seconds_before", "longest", "jpeg", "quality", "apart", "open")  # what a sight may change
 
     def __init__(self, number, encodings, first_seen, engine, jpeg=None):
         self.number, self.engine = number, engine
@@ -2097,6 +2105,7 @@ class Visitor:
         self.seconds_before = 0.0                       # at the door, in the visits before this one
         self.longest = 0.0                              # s, of the visits before this one
         self.name, self.ignored = "", False
+        self.open = False                               # the last visit may go on: that it is over was not told
         self.apart = set()                              # numbers of visitors seen in one frame with this one
         self.extra = {}                                 # what other programs keep in the record
         self.shown_new = -math.inf                      # since when the label says so; infinite: it has not yet
@@ -2246,6 +2255,16 @@ class Gallery:
                                                or self._alike_odds(visitor, other) < self.metric.caution - DOUBT)]
         return known_odds(own, max(others, default=-math.inf))
 
+    def how_sure(self, odds):
+        """The probability, at most MOST_SURE, of what has these odds; a fixed tolerance, which has raised them, makes
+        nothing more sure."""
+        return min(MOST_SURE, float(np.exp(-np.logaddexp(0.0, self._raised() - odds))))
+
+    def how_sure_new(self, found):
+        """How sure it is that a face is nobody of those whom lookup_known_face() found for it."""
+        everybody = np.logaddexp.reduce([odds - self._raised() for odds, _ in found] + [-math.inf])
+        return min(MOST_SURE, float(np.exp(-np.logaddexp(0.0, everybody))))
+
     def _alike_odds(self, visitor, other):
         """The odds that two visitors are one person, as if each had been here once: who looked different at each visit
         has means that are far apart."""
@@ -2334,7 +2353,8 @@ class Book(Gallery):
                 self.changed.add(other.number)
         self._merge_encodings(gone, stays)
         earlier, later = sorted((gone, stays), key=lambda visitor: visitor.last_seen)
-        together = later.first_seen_this_interaction - earlier.last_seen < self.gap  # two halves of one visit
+        together = (later.first_seen_this_interaction - earlier.last_seen < self.gap  # two halves of one visit,
+                    and earlier.open >= later.open)     # unless it was told that the first is over
         before = gone.seconds_before + stays.seconds_before + (0 if together else earlier.this_visit())
         longest = max(gone.longest, stays.longest, 0 if together else earlier.this_visit())
         begun = min(gone.first_seen_this_interaction, stays.first_seen_this_interaction) if together \
@@ -2343,7 +2363,7 @@ class Book(Gallery):
         stays.seen_count += gone.seen_count - (1 if together else 0)
         stays.seen_frames += gone.seen_frames
         stays.first_seen = min(gone.first_seen, stays.first_seen)
-        stays.last_seen, stays.first_seen_this_interaction = later.last_seen, begun
+        stays.last_seen, stays.first_seen_this_interaction, stays.open = later.last_seen, begun, later.open
         stays.name, stays.ignored = stays.name or gone.name, stays.ignored or gone.ignored
         stays.apart |= gone.apart
         if stays.ignored:  # no picture is kept of them
@@ -2461,11 +2481,13 @@ def picture_face(picture):
 
 class Visits:
     """Whose visits go on, and who was seen in this run, whose times are therefore of this run's clock. It holds their
-    numbers; a visit goes on until its visitor was not seen for the book's gap, at no door."""
+    numbers; a visit goes on until its visitor was not seen for the book's gap, at no door, be it in the run before."""
 
     def __init__(self, book):
-        self.book = book
-        self._going, self._met = [], set()      # in the order in which they began
+        self.book, self._met = book, set()
+        there = sorted((one for one in book.visitors.values() if one.open),
+                       key=lambda one: one.first_seen_this_interaction)
+        self._going = [visitor.number for visitor in there]     # in the order in which they began
 
     def going(self):
         """{number: Visitor} of those whose visits go on."""
@@ -2490,10 +2512,9 @@ class Visits:
     def see(self, visitor, since, now):
         """A known visitor, in the picture since `since`, is at the door at `now`; the Event if a visit begins with it,
         else None."""
-        goes_on, ended = visitor.number in self.going(), visitor.number in self._met  # ended: that was told
-        gap = math.inf if goes_on else -math.inf if ended else self.book.gap
-        event, away = None, since - visitor.last_seen
-        unknown = visitor.last_seen > now + CLOCK_JUMP and not goes_on and not ended  # of a run with another clock
+        goes_on, met = visitor.number in self.going(), visitor.number in self._met
+        gap = self.book.gap if not met else math.inf if goes_on else -math.inf  # the last: that it is over was told
+        event, away, unknown = None, since - visitor.last_seen, self._of_other_clock(visitor, now)
         if away >= gap or unknown:
             visitor.begin_visit(since)
             event = Event("returned", since, visitor.number, visitor.seen_count, None if unknown else away)
@@ -2503,7 +2524,12 @@ class Visits:
         self._note(visitor)
         return event
 
+    def _of_other_clock(self, visitor, now):
+        """Whether a visitor was seen last in the future: in a run with another clock."""
+        return visitor.last_seen > now + CLOCK_JUMP and visitor.number not in self._met
+
     def _note(self, visitor):
+        visitor.open = True
         self._going += [] if visitor.number in self._going else [visitor.number]
         self._met.add(visitor.number)
         self.book.changed.add(visitor.number)
@@ -2529,9 +2555,12 @@ class Visits:
         until = min([now] + [max(track.began, track.seen - LOOKING_LIMIT) for track in tracks
                              if track.visitor is None])  # who is not decided yet may have come back in time
         over = [visitor for number, visitor in self.going().items()
-                if all_of_them or (number not in present and until - visitor.last_seen >= self.book.gap)]
+                if all_of_them or (number not in present and (until - visitor.last_seen >= self.book.gap
+                                                              or self._of_other_clock(visitor, now)))]
         for visitor in over:
+            visitor.open = False
             self._going.remove(visitor.number)
+            self.book.changed.add(visitor.number)
         return [Event("left", visitor.last_seen, visitor.number, visitor.seen_count, visitor.this_visit())
                 for visitor in over]
 
@@ -2603,11 +2632,13 @@ class Greeter:
         odds = self.book.odds_of(visitor, found) if visitor else -math.inf
         verdict = decide(best, odds, track.sightings, track.weight, self.metric.caution, last_chance)
         if verdict == "known":
+            track.sure = self.book.how_sure(odds)
             return self._settle(track, tracks, visitor, now)
         if verdict == "new" and track.worth_enrolling():
+            track.sure = self.book.how_sure_new(found)
             visitor = self.book.register_new_face(track.mean(), track.began, to_jpeg(track.picture), track.quality)
             track.visitor, track.enrolled = visitor.number, True
-            return [self.visits.enrol(visitor, track.began, now, track.sightings)]
+            return [self.visits.enrol(visitor, track.began, now, track.sightings)._replace(sure=track.sure)]
         return []
 
     def _settle(self, track, tracks, visitor, now):
@@ -2626,10 +2657,10 @@ class Greeter:
     def _see(self, track, now):
         """Books that the track's visitor is there; the Events that follow."""
         visitor = self.book[track.visitor]
-        event = self.visits.see(visitor, track.began, now)
+        event, again = self.visits.see(visitor, track.began, now), visitor.number in track.mistaken
         if track.quality > visitor.quality * PICTURE_BETTER and not visitor.ignored:
             visitor.jpeg, visitor.quality = to_jpeg(track.picture), track.quality
-        return [event] if event else []
+        return [event._replace(sure=track.sure, again=again)] if event else []
 
     def _reconsider(self, track, tracks, now):
         """A decided track whose newest evidence strongly says somebody else: somebody who was enrolled in this stay and
@@ -2659,6 +2690,7 @@ class Greeter:
             other.apart.discard(visitor.number)
             self.book.changed.add(other.number)
         track.visitor, track.before, track.evidence = None, None, track.evidence[-ENOUGH_SIGHTINGS:]
+        track.mistaken.add(visitor.number)
         return [event] if event else []
 
     def _note_together(self, tracks):
@@ -2985,7 +3017,7 @@ def record_of(visitor, numbers_given):
         metadata[key] = datetime.datetime.fromtimestamp(getattr(visitor, key))
         metadata["utc"][key] = float(getattr(visitor, key)), metadata[key]
     for key, kind in (("number", int), ("name", str), ("ignored", bool), ("engine", str), ("seconds_before", float),
-                      ("longest", float)):
+                      ("longest", float), ("open", bool)):
         metadata[key] = kind(getattr(visitor, key))  # numpy's own numbers would name numpy's insides in the file
     for key in ("seen_count", "seen_frames"):
         metadata[key] = min(int(getattr(visitor, key)), MAX_NUMBER)
@@ -3197,7 +3229,7 @@ def read_picture(value):
 SEEN_KEYS = ("first_seen", "first_seen_this_interaction", "last_seen")  # in the order of time
 OWN_KEYS = SEEN_KEYS + ("seen_count", "seen_frames", "face_image", "number", "name", "ignored", "engine", "longest",
                         "seconds_before", "face_image_quality", "encodings", "other_encodings", "apart",
-                        "numbers_given", "utc")
+                        "numbers_given", "utc", "open")
 
 
 def read_visitor(encoding, metadata):
@@ -3218,6 +3250,7 @@ def read_visitor(encoding, metadata):
     visitor.seconds_before = read_number(metadata, "seconds_before", 0.0)
     visitor.longest = read_number(metadata, "longest", 0.0)
     visitor.name, visitor.ignored = clean_name(metadata.get("name") or ""), bool(metadata.get("ignored"))
+    visitor.open = bool(metadata.get("open"))
     visitor.apart = {number for number in (metadata.get("apart") or [])[:MAX_APART] if isinstance(number, int)}
     visitor.extra = {key: value for key, value in metadata.items() if key not in OWN_KEYS}
     return visitor
@@ -4614,9 +4647,15 @@ def iso_time(seconds):
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).astimezone().isoformat(timespec="seconds")
 
 
+def percent(share):
+    """The share in whole percent; "" for None."""
+    return "" if share is None else "%d" % round(100 * share)
+
+
 class EventLog:
     """The CSV file of --log: a row for each visit that begins or ends."""
-    HEADER = ("time", "event", "visitor", "name", "visit", "seconds")
+    HEADER = ("time", "event", "visitor", "name", "visit", "seconds", "sure")
+    BEFORE = HEADER[:-1]        # of a log that an earlier doorcam has begun, which goes on as it is
     WAITING = 1000              # rows that are kept while the file cannot be written
 
     def __init__(self, path):
@@ -4639,7 +4678,9 @@ class EventLog:
                 start = os.pread(file.fileno(), 4096, max(0, size - 4096)).replace(b"\r", b"\n").split(b"\n")[-1]
                 if start:  # somebody's editor, or a pulled plug, left an unfinished line, perhaps within a name
                     text.write('"\r\n' if start.count(b'"') % 2 else "\r\n")
-            csv.writer(text).writerows(([] if size else [self.HEADER]) + list(rows))
+            start = os.pread(file.fileno(), 100, 0).splitlines()[:1] if stat.S_ISREG(state.st_mode) else []
+            columns = len(self.BEFORE if start == [",".join(self.BEFORE).encode()] else self.HEADER)
+            csv.writer(text).writerows(row[:columns] for row in ([] if size else [self.HEADER]) + list(rows))
             data = text.getvalue().encode("utf-8")
             try:
                 if file.write(data) != len(data):
@@ -4655,7 +4696,7 @@ class EventLog:
         can."""
         seconds = "%d" % round(event.seconds) if event.kind == "left" else ""
         self._waiting.append((iso_time(event.moment), event.kind, event.visitor, spreadsheet_text(name), event.visit,
-                              seconds))
+                              seconds, percent(event.sure)))
         if len(self._waiting) > self.WAITING:
             self._waiting.popleft()
             self._lost += 1
@@ -4696,15 +4737,16 @@ def spreadsheet_text(text):
 
 
 class VisitCommand:
-    """The command of --on-visit, run for each visit that begins: the main loop looks after it, never waits for it."""
+    """The command of --on-visit, run for each visit that begins, or that of --on-leave, for each that ends: the main
+    loop looks after it, never waits for it."""
     AT_ONCE = 3                 # commands that run at the same time
     WAITING = 8                 # visits that wait for their command: more than that is no news any more
     SECONDS = 60.0              # after which a command is ended, with all that it has started in its process group
     AT_THE_END = 5.0            # s that the end of the program waits for commands
     PHOTO = "doorcam-visit-"    # what the names of photos begin with
 
-    def __init__(self, command):
-        self.command = command
+    def __init__(self, command, option="--on-visit", kinds=("new", "returned")):
+        self.command, self.option, self.kinds = command, option, kinds
         self._waiting, self._running = collections.deque(), []  # (variables, frame); (process, photo, until when)
         self._failed = self._dropped = self._no_photo = False
         with contextlib.suppress(OSError):  # photos left by a doorcam that was killed; nobody looks at them any more
@@ -4714,18 +4756,21 @@ class VisitCommand:
                     remove(path)
 
     def tell(self, event, name, frame):
-        """Has the command run if a visit of somebody of that name begins; frame: what the photo is to show, or None."""
-        if event.kind not in ("new", "returned"):
+        """Has the command run if the event, of somebody of that name, is of its kinds; frame: what the photo is to
+        show, be it the bytes of a JPEG, or None."""
+        if event.kind not in self.kinds or event.again:
             return
         full = len(self._waiting) == self.WAITING
         if full and not self._dropped:
-            say("the command of --on-visit is too slow: %d are waiting, visits are left out" % self.WAITING)
+            say("the command of %s is too slow: %d are waiting, visits are left out" % (self.option, self.WAITING))
         self._dropped = full or self._dropped and bool(self._waiting)
         if not full:
+            seconds = "" if event.seconds is None else round(event.seconds)
             self._waiting.append(({
                 "DOORCAM_EVENT": event.kind, "DOORCAM_VISITOR": event.visitor, "DOORCAM_NAME": name,
-                "DOORCAM_VISIT": event.visit,
-                "DOORCAM_SECONDS_AWAY": "" if event.seconds is None else int(event.seconds)}, frame))
+                "DOORCAM_VISIT": event.visit, "DOORCAM_SURE": percent(event.sure),
+                "DOORCAM_SECONDS": seconds if event.kind == "left" else "",
+                "DOORCAM_SECONDS_AWAY": "" if event.kind == "left" else seconds}, frame))
         self.look_after()
 
     def look_after(self):
@@ -4749,7 +4794,7 @@ class VisitCommand:
 
     def _run(self, variables, frame):
         """Starts the command for one visit."""
-        photo = self._photo(frame)
+        photo = "" if frame is None else self._photo(frame)
         environment = dict(STARTED_WITH)    # bytes: Python 3.6 without a locale can't make them of names
         environment[b"DOORCAM_PHOTO"] = os.fsencode(photo)
         try:
@@ -4769,10 +4814,11 @@ class VisitCommand:
         try:
             file, path = tempfile.mkstemp(".jpg", self.PHOTO)  # 0600
             with open(file, "wb") as photo:
-                photo.write(to_jpeg(frame) or b"")
+                photo.write(frame if isinstance(frame, bytes) else to_jpeg(frame) or b"")
         except (OSError, cv2.error) as error:
             if not self._no_photo:
-                say("the photo for --on-visit cannot be written (%s): the command is run without it" % why(error))
+                say("the photo for %s cannot be written (%s): the command is run without it"
+                    % (self.option, why(error)))
             remove(path)
             path = ""
         self._no_photo = not path
@@ -4781,7 +4827,7 @@ class VisitCommand:
     def _note(self, fault):
         """Says what went wrong with a command, once until one succeeds again; fault: None if nothing did."""
         if fault and not self._failed:
-            say("the command of --on-visit failed (%s); it is run for the next visits all the same" % fault)
+            say("the command of %s failed (%s); it is run for the next visits all the same" % (self.option, fault))
         self._failed = bool(fault)
 
     def close(self):
@@ -4790,7 +4836,7 @@ class VisitCommand:
         while self.look_after() and time.monotonic() < until:
             time.sleep(0.02)
         if self._running:
-            say("a command of --on-visit still runs: it is ended")
+            say("a command of %s still runs: it is ended" % self.option)
         for process, photo, _ in self._running:
             kill_group(process)
             remove(photo)
@@ -4803,6 +4849,210 @@ def kill_group(process):
         os.killpg(process.pid, signal.SIGKILL)
 
 
+class Broker(typing.NamedTuple):
+    """What --mqtt names."""
+    host: str
+    port: int
+    tls: bool
+    user: object                # None: nobody is asked for
+    password: object
+
+    def __str__(self):
+        return "%s://%s:%d" % ("mqtts" if self.tls else "mqtt", self.host, self.port)
+
+
+def parse_broker(text):
+    """The Broker of an address, or of the first line of a file, so that the password stands in no list of processes.
+    ValueError if it is neither; OSError if the file cannot be read."""
+    if os.path.exists(text):
+        with open(text, encoding="utf-8-sig", errors="replace") as file:
+            text = file.readline(1000).strip()
+    parts = urllib.parse.urlsplit(text.encode().decode())  # ValueError, too, if these are no letters
+    tls = {"mqtt": False, "mqtts": True}.get(parts.scheme)
+    if tls is None or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError
+    user, password = (None if one is None else urllib.parse.unquote(one) for one in (parts.username, parts.password))
+    return Broker(parts.hostname, parts.port or (8883 if tls else 1883), tls, user, password)
+
+
+class Mqtt:
+    """Tells a broker of MQTT, as Home Assistant wants it
+    (https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload). paho's thread has the connection; what
+    it calls here only notes what happened, and the main loop does the rest, without waiting. What is there at a time
+    (`_kept`) is retained by the broker, and sent anew with each connection; of what happens each is sent once."""
+    EVENTS = ("new", "returned", "left")
+    AT_ONCE = 20                # events that are on their way
+    WAITING = 1000              # events that wait for the broker;
+    LATE = 600.0                # s after which one of these is no news any more
+    STEADY = 5.0                # s that a connection must hold to be one
+    AT_THE_END = 2.0            # s that the end of the program waits for the broker
+    MOST_LETTERS = 255          # of a state of Home Assistant's
+    ABOUT = "https://medium.com/@ageitgey/build-a-face-recognition-system-for-60-with-the-new-nvidia-jetson-nano-2gb-" \
+            "and-python-46edbddd7264"
+
+    def __init__(self, broker, book):
+        """broker: a Broker; book: the path of the known-faces file, which with the machine is who doorcam is there."""
+        self._broker, self._last, self._ignored = str(broker), None, set()  # the number of who came last; numbers
+        self._events, self._flying = collections.deque(maxlen=self.WAITING), []     # (s, number, payload); paho's infos
+        self._connected, self._fresh, self._since = False, False, math.inf          # _fresh: nothing is sent yet
+        self._trouble, self._said = "", False           # what keeps it from being connected
+        machine = socket.gethostname().encode()
+        with contextlib.suppress(OSError), open("/etc/machine-id", "rb") as file:
+            machine = file.read(100)
+        self.id = "doorcam_" + hashlib.sha256(machine + os.fsencode(os.path.realpath(book))).hexdigest()[:12]
+        self.topic = self.id.replace("_", "/")
+        self._config = "homeassistant/device/%s/config" % self.id
+        self._kept = collections.OrderedDict([(self._config, json.dumps(self.discovery()))])    # topic: payload
+        self._sent = {}                                 # topic: (payload, paho's info)
+        self._keep("available", "online")
+        self._client = self._start(broker)
+
+    def discovery(self):
+        """The payload by which Home Assistant makes a device of doorcam."""
+        def part(platform, topic, name, **more):
+            return dict(more, p=platform, name=name, unique_id="%s_%s" % (self.id, topic),
+                        **{"image_topic" if platform == "image" else "state_topic": "%s/%s" % (self.topic, topic)})
+        return {
+            "dev": {"ids": [self.id], "name": TITLE, "mf": TITLE, "mdl": "door camera", "sw": VERSION},
+            "o": {"name": TITLE, "sw": VERSION, "url": self.ABOUT},
+            "availability_topic": self.topic + "/available",
+            "cmps": {"at_door": part("binary_sensor", "at_door", "Somebody at the door", device_class="occupancy"),
+                     "who": part("sensor", "who", "Who is at the door", icon="mdi:account-multiple"),
+                     "last": part("sensor", "last", "Last visitor", icon="mdi:account-clock"),
+                     "event": part("event", "event", "Visit", event_types=list(self.EVENTS), icon="mdi:walk"),
+                     "picture": part("image", "picture", "Last visit", content_type="image/jpeg")}}
+
+    def _start(self, broker):
+        """paho's client, which connects from now on, again and again."""
+        try:
+            import paho.mqtt.client as mqtt
+        except ImportError:
+            raise DoorcamError("--mqtt needs the package paho-mqtt: %s install 'paho-mqtt<3'" % PIP)
+        version = [mqtt.CallbackAPIVersion.VERSION2] if hasattr(mqtt, "CallbackAPIVersion") else []  # from paho 2 on
+        client = mqtt.Client(*version, client_id=self.id)
+        client.on_connect = functools.partial(self._on_connect, mqtt.connack_string)
+        client.on_disconnect, client.on_message = self._on_disconnect, self._on_message
+        client.reconnect = functools.partial(self._connect, client.reconnect)
+        client.username_pw_set(broker.user, broker.password)
+        client.will_set(self.topic + "/available", "offline", 1, True)
+        client.reconnect_delay_set(1, 30)
+        if broker.tls:
+            client.tls_set()
+        client.connect_async(broker.host, broker.port, 30)
+        client.loop_start()
+        return client
+
+    def _connect(self, connect):
+        """One try of paho's thread, which OSError does not end."""
+        try:
+            return connect()
+        except (OSError, ValueError) as error:  # ValueError: no name that a network has; a wrong certificate
+            self._trouble = "cannot be reached (%s)" % why(error)
+            raise OSError(str(error))
+
+    def _on_connect(self, text, client, data, flags, code, *_):
+        if code == 0:
+            client.subscribe("homeassistant/status", 1)
+            self._since, self._fresh, self._trouble, self._connected = time.monotonic(), True, "", True
+        else:
+            self._trouble = "refuses doorcam (%s)" % (text(code) if isinstance(code, int) else code)
+
+    def _on_disconnect(self, *_):
+        self._trouble = self._trouble or ("has gone" if self._connected else "does not answer")
+        self._connected = False
+
+    def _on_message(self, client, data, message):
+        """Home Assistant has started: it may have lost what it was told of doorcam."""
+        if message.payload == b"online":
+            self._sent.pop(self._config, None)
+
+    def _keep(self, topic, payload):
+        topic = "%s/%s" % (self.topic, topic)
+        if self._kept.get(topic) != payload:
+            self._kept[topic] = payload
+
+    def see(self, there, book):
+        """Called again and again: who is at the door, and who came last; there: Visitors, none of them ignored."""
+        who = ", ".join(map(called, there)) or "nobody"
+        self._keep("at_door", "ON" if there else "OFF")
+        self._keep("who", who if len(who) <= self.MOST_LETTERS else who[:self.MOST_LETTERS - 3] + "...")
+        self._ignored = {number for _, number, _ in self._events if book[number] is None or book[number].ignored}
+        last = book[self._last]
+        if last is None or last.ignored:  # or nobody yet: who came last of those in the book
+            last = max((one for one in book.visitors.values() if not one.ignored), default=None,
+                       key=lambda one: one.first_seen_this_interaction)
+            self._last = last and last.number
+            self._keep("picture", last.jpeg if last and last.jpeg and jpeg_fits(last.jpeg) else b"")
+        self._keep("last", called(last) if last else "None")  # None: unknown to Home Assistant
+
+    def tell(self, event, name, frame):
+        """Tells of a visit that begins or ends; frame: the picture of one that begins."""
+        if event.kind == "mistaken" and event.visitor == self._last:
+            self._last = None
+        if event.kind not in self.EVENTS:
+            return
+        seconds = None if event.seconds is None else round(event.seconds)
+        if event.kind != "left":
+            self._last = event.visitor
+            self._keep("picture", to_jpeg(frame) or b"")
+        if event.again:
+            return
+        self._events.append((time.monotonic(), event.visitor, json.dumps({
+            "event_type": event.kind, "visitor": event.visitor, "name": name, "visit": event.visit,
+            "time": iso_time(event.moment), "seconds": seconds if event.kind == "left" else None,
+            "seconds_away": None if event.kind == "left" else seconds,
+            "sure": None if event.sure is None else int(percent(event.sure))})))
+
+    def look_after(self):
+        """Sends what is due, at most one of each topic at a time, and says once if that cannot be."""
+        now, trouble = time.monotonic(), self._trouble
+        if trouble and not self._said:
+            say("%s %s: it is tried again until it is there" % (self._broker, trouble))
+            self._said = True
+        if not self._connected:
+            return
+        if self._said and not trouble and now - self._since > self.STEADY:
+            say("%s is there again" % self._broker)
+            self._said = False
+        if self._fresh:
+            self._fresh, self._sent, self._flying = False, {}, []
+        for topic, payload in self._kept.items():
+            before, info = self._sent.get(topic, (None, None))
+            if before is not payload and (info is None or arrived(info)):
+                self._sent[topic] = payload, self._client.publish(topic, payload, 0, True)
+        self._flying = [info for info in self._flying if not arrived(info)]
+        while self._events and len(self._flying) < self.AT_ONCE:
+            since, number, payload = self._events.popleft()
+            if now - since < self.LATE and number not in self._ignored:
+                self._flying.append(self._client.publish(self.topic + "/event", payload, 2))  # 2: no more than once
+
+    def close(self):
+        """Says that doorcam is gone, if the broker listens, and does not wait long for it."""
+        until, last = time.monotonic() + self.AT_THE_END, None
+        self._keep("at_door", "OFF")
+        self._keep("who", "nobody")
+        while time.monotonic() < until and not self._trouble and not (last and arrived(last)):
+            self.look_after()
+            if last is None and self._connected and not self._events and not self._flying:
+                del self._kept[self.topic + "/available"]
+                last = self._client.publish(self.topic + "/available", "offline", 1, True)
+            time.sleep(0.02)
+        self._client.disconnect()
+
+
+def arrived(info):
+    """Whether what paho was to send is sent, or will never be; info: what publish() returned."""
+    try:
+        return info.is_published()
+    except (ValueError, RuntimeError):
+        return True
+
+
+def called(visitor):
+    """What a visitor is called in a message."""
+    return visitor.name or "visitor %d" % visitor.number
+
+
 class Telling:
     """Where it is told that visits begin and end, unless a visitor is ignored: the terminal, and each of the tellers,
     such as the log: tell(event, name, frame), look_after() again and again, close()."""
@@ -4810,15 +5060,21 @@ class Telling:
     def __init__(self, options):
         self.tellers = [EventLog(options.log)] if options.log else []
         self.tellers += [VisitCommand(options.on_visit)] if options.on_visit else []
+        self.tellers += [VisitCommand(options.on_leave, "--on-leave", ("left",))] if options.on_leave else []
+        self.mqtt = Mqtt(options.mqtt, faces_path(options) or DEFAULT_FACES) if options.mqtt else None
+        self.tellers += [self.mqtt] if self.mqtt else []
 
     def tell(self, events, book, frame):
-        """Tells what happened; frame: what the photo for the command is to show, or None."""
+        """Tells what happened; frame: what the photo for the command is to show, or None. Who has left is on it no
+        more: that photo is the visitor's own picture, if there is one."""
         for event in events:
             visitor = book[event.visitor]
             if visitor and not visitor.ignored:
+                own = visitor.jpeg is not None and jpeg_fits(visitor.jpeg)
+                photo = frame if event.kind != "left" else visitor.jpeg if own else None
                 put_line(printable(sentence(event, visitor.name)))
                 for teller in self.tellers:
-                    teller.tell(event, visitor.name, frame)
+                    teller.tell(event, visitor.name, photo)
 
     def look_after(self):
         """Goes on with what waits."""
@@ -5225,6 +5481,8 @@ class House:
         """What is due from time to time: what waits to be told; what systemd is told; and visitors are removed as
         --forget-after says, at first and once an hour."""
         self.recognition.introduce()
+        if self.telling.mqtt and not self.loading:
+            self.telling.mqtt.see(self.visits.at_door(now), self.book)
         self.telling.look_after()
         if self.notify.wanted:
             lost = self.camera and self.camera.silent() > CAMERA_LOST
@@ -5264,10 +5522,11 @@ class House:
         return said
 
     def finish_visits(self):
-        """Ends what goes on, and saves."""
-        now = self.door.moment if self.door.moment is not None else time.time()
+        """Ends what goes on, and saves. The visits before a live camera may go on when doorcam starts again: if they do
+        not, it is told then that they are over."""
+        now, over = self.door.moment if self.door.moment is not None else time.time(), not self.camera
         try:
-            events = self.door.end_tracks(now, True) + self.visits.end([], now, True)
+            events = self.door.end_tracks(now, True) + self.visits.end([], now, over or self.camera.ended)
             self.telling.tell(events, self.book, self.door.frame)
         finally:
             self.saver.close()
@@ -5811,7 +6070,6 @@ def make_sheet(book, visits, now, start=0, count=0, numbers=()):
 def web_key(path):
     """The key of the page, kept beside the known-faces file; of this run only without one. DoorcamError if it cannot
     be kept."""
-    import secrets
     if path is None:
         return secrets.token_urlsafe(24)
     name = os.path.realpath(path) + ".key"
@@ -5837,13 +6095,11 @@ def web_key(path):
 
 def derived(key, purpose):
     """A secret for one purpose that does not tell the key."""
-    import hmac
     return hmac.new(key.encode(), purpose.encode(), "sha256").hexdigest()[:32]
 
 
 def same(text, secret):
     """Whether a text is the secret; how long that takes does not tell."""
-    import hmac
     return hmac.compare_digest(text.encode("utf-8", "replace"), secret.encode())
 
 
@@ -5919,8 +6175,6 @@ def web_start():
 
 def web_policy():
     """What a browser lets the pages do: nothing that is not in them."""
-    import hashlib
-
     def hashes(texts):
         return " ".join("'sha256-%s'" % base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()
                         for one in texts)
@@ -6033,7 +6287,6 @@ class Site:
 
     def _change(self, call):
         """Has a form obeyed, and leads back to the visitor whom it was about."""
-        import secrets
         origin, kind = call.headers.get("origin"), call.headers.get("content-type", "").split(";")[0].strip().lower()
         if origin is not None and origin.lower().partition("://")[2] != call.headers["host"].lower():
             raise Refused(403, "This is not for another page.")
@@ -6258,6 +6511,16 @@ def text_option(text):
     return text
 
 
+def broker_option(text):
+    try:
+        return parse_broker(text)
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(
+            "its file cannot be read (%s)" % why(error) if isinstance(error, OSError) else
+            "it is neither an address such as mqtt://localhost, with user and password as --help has them (%2F for /, "
+            "%3F for ?, %23 for #, %40 for @, %3A for :, %25 for %), nor a file with one in its first line")
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that says what is wrong in one line, without the usage."""
 
@@ -6337,8 +6600,16 @@ def add_telling_options(add):
     add("--on-visit", metavar="COMMAND", type=text_option,
         help="run this command of the shell's when a visit begins, with DOORCAM_EVENT (new or returned), "
              "DOORCAM_VISITOR (number), DOORCAM_NAME, DOORCAM_VISIT (how many visits), DOORCAM_SECONDS_AWAY (empty for "
-             "new) and DOORCAM_PHOTO (a JPEG, removed when the command ends) in its environment; it may take 60 "
-             "seconds, and what it prints is thrown away")
+             "new), DOORCAM_SURE (how sure that is, in percent) and DOORCAM_PHOTO (a JPEG, removed when the command "
+             "ends) in its environment; it may take 60 seconds, and what it prints is thrown away")
+    add("--on-leave", metavar="COMMAND", type=text_option,
+        help="the same when a visit is over (--visit-gap), with DOORCAM_SECONDS (its length), the event left, and the "
+             "visitor's own picture as DOORCAM_PHOTO")
+    add("--mqtt", metavar="ADDRESS", type=broker_option,
+        help="tell Home Assistant, or anything else that speaks MQTT, through the package paho-mqtt: "
+             "mqtt://user:password@host, mqtts:// with TLS, or a file with that in its first line, so that other users "
+             "do not see the password; the topics are available, at_door (ON or OFF), who, last, picture (JPEG) and "
+             "event (JSON), all under doorcam/ and a code of this machine and its file of known faces")
     add("--stats", action="store_true", help="print a line of figures (JSON) at the end")
 
 

@@ -117,8 +117,9 @@ class Story:
         self.door.lose(moment)
         self.visits.lose(moment)
 
-    def finish(self):
-        new = self.end(self.now, True)
+    def finish(self, live=False):
+        """The end of the program; live: before a camera, where visits may go on when it starts again."""
+        new = self.door.end_tracks(self.now, True) + self.visits.end([], self.now, not live)
         self.told += new
         return new
 

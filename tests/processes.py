@@ -68,7 +68,7 @@ def obey_permissions():
 PACKAGES = {"Xvfb": "xvfb", "xdotool": "xdotool", "xwininfo": "x11-utils", "xprop": "x11-utils",
             "setxkbmap": "x11-xkb-utils", "wmctrl": "wmctrl", "openbox": "openbox", "import": "imagemagick",
             "ffmpeg": "ffmpeg", "curl": "curl",
-            "mosquitto": "mosquitto", "mosquitto_pub": "mosquitto-clients", "mosquitto_sub": "mosquitto-clients",
+            "mosquitto": "mosquitto", "mosquitto_passwd": "mosquitto",
             "chromium": "chromium", "systemd-analyze": "systemd", "fc-list": "fontconfig", "pgrep": "procps"}
 SBIN = "/usr/sbin"            # where servers are, which is not on everybody's PATH
 SYSTEM_PYTHON = "/usr/bin/python3"      # whose OpenCV has GStreamer

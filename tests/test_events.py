@@ -12,7 +12,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,7 @@ from PIL import Image, ImageOps
 
 import doorcam
 from helpers import START, Story, book_of, face, person
-from processes import EXAMPLE, environment, one_line, process, run_doorcam, tool, visit_frames, wait_for, write_clip
+from processes import EXAMPLE, environment, one_line, run_doorcam, tool, visit_frames, wait_for, write_clip
 
 HOSTILE = ("=cmd|' /C calc'!A0", "a\x1b[2J\x07b", "'; rm -rf ~; $(reboot) `id`", "<script>alert(1)</script>", "-n",
            "%s%n{0}\\", "x" * 10000, "\u202eabc", "Мария", "مريم", "李明", "")
@@ -228,9 +227,9 @@ def test_while_somebody_writes_the_file_a_change_is_refused(folder, command):
 # ------------------------------------------------------------------------------------------ what is said and logged
 
 
-def event(kind="returned", name="", seconds=3600.0, moment=START, number=3, visit=3):
+def event(kind="returned", name="", seconds=3600.0, moment=START, number=3, visit=3, sure=None):
     """(Event, name), as what tells of it takes them."""
-    return doorcam.Event(kind, moment, number, visit, seconds), name
+    return doorcam.Event(kind, moment, number, visit, seconds, sure), name
 
 
 def test_the_lines_on_the_terminal():
@@ -255,7 +254,21 @@ def test_a_log_goes_on_after_a_restart_and_after_an_editor(tmp_path):
         doorcam.EventLog(str(path)).tell(*event("left", "Мария", 12.4))
     rows = log_rows(path)
     assert [row[1:2] for row in rows] == [["event"], ["returned"], [], ["left"]]
-    assert rows[3][1:] == ["left", "3", "Мария", "3", "12"]
+    assert rows[3][1:] == ["left", "3", "Мария", "3", "12", ""]
+
+
+def test_a_log_says_how_sure_a_greeting_is_but_one_begun_before_goes_on_as_it_is(tmp_path):
+    old = "time,event,visitor,name,visit,seconds\r\n2026-01-05T09:00:00+01:00,new,3,,1,\r\n"
+    for start, width, sure in (("", 7, ["91"]), (old, 6, [])):
+        path = tmp_path / "visits.csv"
+        path.write_bytes(start.encode())
+        log = doorcam.EventLog(str(path))
+        log.tell(*event(sure=0.912))
+        log.tell(*event("left", seconds=60.0))
+        rows = log_rows(path)
+        assert {len(row) for row in rows} == {width} and rows[-2][6:] == sure and rows[-1][6:] == [""] * len(sure)
+        assert rows[0] == list(doorcam.EventLog.HEADER)[:width]
+        assert [visit[3] for visit in doorcam.read_visits(str(path))][-1] == 60  # report reads both
 
 
 def test_a_log_that_is_replaced_or_deleted_is_written_anew(tmp_path):
@@ -415,6 +428,43 @@ def test_what_the_variables_are(tmp_path, on_visit):
     assert not list(tmp_path.glob("hacked")) and not os.path.exists("hacked")
 
 
+def test_a_command_for_who_leaves(tmp_path, on_visit, monkeypatch, capsys):
+    command = on_visit('echo "$DOORCAM_EVENT,$DOORCAM_VISITOR,$DOORCAM_NAME,$DOORCAM_VISIT,$DOORCAM_SECONDS,'
+                       '$DOORCAM_SECONDS_AWAY,$DOORCAM_SURE,$DOORCAM_PHOTO" >> %s/got; cp "$DOORCAM_PHOTO" %s/photo.jpg'
+                       % (tmp_path, tmp_path), option="--on-leave", kinds=("left",))
+    for kind in ("new", "returned", "mistaken"):
+        command.tell(*event(kind), frame=PHOTO)
+    command.tell(*event("left", "Мария", 61.7), frame=b"the bytes of a JPEG")
+    wait_for((tmp_path / "photo.jpg").exists, 10, "the command")
+    wait_for(lambda: not command.look_after(), 10, "its end")
+    assert (tmp_path / "photo.jpg").read_bytes() == b"the bytes of a JPEG"
+    command.tell(*event("left", number=4), frame=None)  # who has no picture
+    command.close()
+    first, second = (tmp_path / "got").read_text().splitlines()
+    assert first.startswith("left,3,Мария,3,62,,,/") and second == "left,4,,3,3600,,,"
+    one_line(capsys.readouterr().err, "--on-leave failed (status 1)")  # cp has nothing to copy
+
+
+def test_what_was_told_and_taken_back_is_not_sent_again_but_logged(tmp_path, on_visit):
+    command, log = on_visit("echo x >> %s/runs" % tmp_path), doorcam.EventLog(str(tmp_path / "visits.csv"))
+    told, name = event()
+    for one in (told, told._replace(kind="mistaken"), told._replace(again=True)):
+        command.tell(one, name, PHOTO)
+        log.tell(one, name)
+    command.close()
+    assert (tmp_path / "runs").read_text() == "x\n"
+    assert [row[1] for row in log_rows(tmp_path / "visits.csv")[1:]] == ["returned", "mistaken", "returned"]
+    assert len(doorcam.read_visits(str(tmp_path / "visits.csv"))) == 1
+
+
+def test_how_sure_it_is_is_told_in_percent(tmp_path, on_visit):
+    command = on_visit('echo "$DOORCAM_SURE,$DOORCAM_SECONDS" > %s/$DOORCAM_VISITOR' % tmp_path)
+    for number, sure in ((1, 0.987), (2, None)):
+        command.tell(*event(number=number, sure=sure), frame=PHOTO)
+    command.close()
+    assert [(tmp_path / name).read_text() for name in "12"] == ["99,\n", ",\n"]
+
+
 @pytest.mark.parametrize("text, reason", (("exit 3", "status 3"), ("no-such-command-here x", "not found"),
                                           ("kill -9 $$", "status -9")))
 def test_a_command_that_fails_is_said_once(text, reason, on_visit, capsys):
@@ -551,8 +601,17 @@ def test_the_whole_program_runs_the_command_and_waits_for_it(folder, clip):
     assert re.search(r"^\d\d:\d\d:\d\d Мария returned \(visit 4\)$", out, re.M)
     kind, name, visit, size = (folder / "got").read_text().split()
     assert (kind, name, visit) == ("returned", "Мария", "4") and int(size) > 5000
-    assert [row[1:5] for row in log_rows(folder / "log.csv")[1:]] == [["returned", "1", "Мария", "4"],
-                                                                      ["left", "1", "Мария", "4"]]
+    rows = log_rows(folder / "log.csv")[1:]
+    assert [row[1:5] for row in rows] == [["returned", "1", "Мария", "4"], ["left", "1", "Мария", "4"]]
+    assert 50 < int(rows[0][6]) <= 99 and rows[1][6] == ""
+
+
+def test_who_has_left_is_told_with_the_picture_in_the_book(folder, clip):
+    jpeg = visitors_in(folder)[1].jpeg
+    status, _, err = run(folder, "--headless", "--source", clip, "--on-leave",
+                         'echo "$DOORCAM_EVENT $DOORCAM_VISIT $DOORCAM_SECONDS" >> got; cp "$DOORCAM_PHOTO" photo.jpg')
+    assert (status, err) == (0, "") and re.match("left 4 [23]\n$", (folder / "got").read_text())
+    assert (folder / "photo.jpg").read_bytes() in (jpeg, visitors_in(folder)[1].jpeg)
 
 
 def test_the_command_gets_the_environment_that_doorcam_was_started_with(folder, clip):
@@ -660,37 +719,55 @@ def test_the_recipes_for_the_web(service, host, path, web, on_visit, capsys):
             assert fields == {"event": ["returned"], "name": [NAME], "visitor": ["3"]}
 
 
-def test_the_recipe_for_mqtt(on_visit, capsys, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    tool("mosquitto", "mosquitto_sub")
-    with process("mosquitto", "-p", port, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-        wait_for(lambda: not subprocess.call((tool("mosquitto_pub"), "-p", port, "-t", "ready", "-m", "x", "-r"),
-                                             stderr=subprocess.DEVNULL), 20, "the broker")
-        with open(str(tmp_path / "got"), "wb") as file:
-            with process("mosquitto_sub", "-p", port, "-t", "doorcam/#", "-t", "ready", "-C", "3", "-F", "%t %x",
-                         stdout=file) as listener:
-                wait_for(lambda: b"ready" in (tmp_path / "got").read_bytes(), 20, "the listener")
-                run_recipe(recipe("MQTT").replace("-h homeassistant.local", "-p " + port), on_visit)
-                assert listener.wait(20) == 0
-    assert capsys.readouterr().err == ""
-    got = dict(line.split(" ") for line in (tmp_path / "got").read_text().splitlines())
-    assert bytes.fromhex(got["doorcam/visit"]).decode() == NAME
-    assert bytes.fromhex(got["doorcam/photo"]) == doorcam.to_jpeg(PHOTO)
+def wish(comment, folder):
+    """The line of README.md for a wish, by its comment; a command below it says that it was run."""
+    (line,) = [line for line in recipe("says which visits it is for").splitlines() if comment in line]
+    return "%s\ntouch %s/$DOORCAM_VISITOR" % (line, folder)
 
 
-def test_the_song_is_played_for_its_visitor_only(on_visit, tmp_path, monkeypatch):
+DAY = 86400.0
+
+
+@pytest.mark.parametrize("comment, wanted", [("newcomers only", {"1", "2"}), ("without a name", {"1", "3", "5"}),
+                                             ("after a week", {"4", "5"})])
+def test_who_is_told_of(comment, wanted, tmp_path, on_visit, capsys):
+    command = on_visit(wish(comment, tmp_path), AT_ONCE=9)
+    for number, (kind, name, away) in enumerate((("new", "", None), ("new", NAME, None), ("returned", "", 7 * DAY - 1),
+                                                 ("returned", NAME, 7 * DAY), ("returned", "", 1e7)), 1):
+        command.tell(*event(kind, name, away, number=number), frame=PHOTO)
+    command.close()
+    assert set(os.listdir(str(tmp_path))) == wanted and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("hours, wanted", [((22, 23, 0, 1, 6), set()), ((7, 8, 9), {"7", "8", "9"}),
+                                           ((10, 12, 19, 20, 21), {"10", "12", "19", "20", "21"})])
+def test_none_by_night(hours, wanted, tmp_path, on_visit, monkeypatch, capsys):
+    (tmp_path / "date").write_text('#!/bin/sh\n[ "$1" = +%H ] && cat hour\n')
+    (tmp_path / "date").chmod(0o755)
+    (tmp_path / "told").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(doorcam.STARTED_WITH, b"PATH", os.fsencode("%s:%s" % (tmp_path, os.environ["PATH"])))
+    for hour in hours:
+        (tmp_path / "hour").write_text("%02d\n" % hour)
+        command = on_visit(wish("by night", tmp_path / "told"))
+        command.tell(*event(number=hour), frame=PHOTO)
+        command.close()
+    assert set(os.listdir(str(tmp_path / "told"))) == wanted and capsys.readouterr().err == ""
+
+
+def test_the_song_is_played_for_its_visitor_only(on_visit, tmp_path, monkeypatch, capsys):
     player = tmp_path / "mpg123"
     player.write_text('#!/bin/sh\necho "$@" >> %s/songs\n' % tmp_path)
     player.chmod(0o755)
+    (tmp_path / "told").mkdir()
     monkeypatch.setitem(doorcam.STARTED_WITH, b"PATH", os.fsencode("%s:%s" % (tmp_path, os.environ["PATH"])))
-    command = on_visit(recipe("song"), AT_THE_END=20.0)
+    command = on_visit(wish("comes home", tmp_path / "told"), AT_THE_END=20.0)
     for number in (1, 3, 4):
         command.tell(*event(number=number), frame=PHOTO)
     command.close()
     wait_for((tmp_path / "songs").exists, 10, "the song")
-    assert (tmp_path / "songs").read_text() == "-q welcome.mp3\n"
+    assert (tmp_path / "songs").read_text() == "-q welcome.mp3\n" and capsys.readouterr().err == ""
+    assert set(os.listdir(str(tmp_path / "told"))) == {"1", "3", "4"}  # what stands below it is run for everybody
 
 
 # ------------------------------------------------------------------------------------------------------ privacy

@@ -75,6 +75,38 @@ def test_the_runner_up_counts_as_much_as_a_stranger():
     assert doorcam.known_odds(9.0, 4.0) == pytest.approx(5.0, abs=0.05)
 
 
+@pytest.mark.parametrize("odds, percent", [(0.0, 50), (1.0, 73), (3.0, 95), (9.0, 99)])
+def test_a_greeting_is_as_sure_as_the_odds_and_never_quite(metric, odds, percent):
+    known = Story(book_of(person(0), metric=metric))
+    known.book.metric = known.door.greeter.metric = metric._replace(caution=-doorcam.DOUBT)  # so that all are greeted
+    known.show(face(near(known.book, odds)))
+    assert known.events == [("returned", 1)]
+    assert doorcam.percent(known.told[0].sure) == str(percent)
+
+
+def test_a_newcomer_is_as_sure_as_nobody_who_is_known_fits(metric):
+    story = Story(book_of(person(0), metric=metric))
+    story.show(face(person(1)))
+    assert story.told[0].kind == "new" and story.told[0].sure == doorcam.MOST_SURE
+    doubtful = Story(book_of(person(0), metric=metric))
+    odds = metric.caution - doorcam.DOUBT / 2
+    doubtful.show(face(near(doubtful.book, odds)))
+    assert doubtful.events == [("new", 2)]
+    assert doubtful.told[0].sure == pytest.approx(1 / (1 + math.exp(odds)), abs=1e-3)
+    empty = Story(doorcam.Book(metric))
+    empty.show(face(person(0)))
+    assert empty.told[0].sure == doorcam.MOST_SURE
+
+
+def test_a_loose_tolerance_makes_no_greeting_more_sure(metric):
+    strict, loose = Story(book_of(person(0), metric=metric)), Story(book_of(person(0), metric=metric), tolerance=1.9)
+    encoding = near(strict.book, metric.caution + doorcam.DOUBT + CLEAR)
+    for story in (strict, loose):
+        story.show(face(encoding))
+        assert story.events == [("returned", 1)]
+    assert loose.told[0].sure == pytest.approx(strict.told[0].sure)
+
+
 def test_decide_never_names_anybody_below_the_odds(metric):
     random.seed(1)
     for _ in range(3000):
@@ -258,6 +290,22 @@ def test_a_mistake_does_not_keep_two_apart_for_ever(known, metric):
     show_better(known, face(person(5), x=900))
     assert ("mistaken", 1) in known.events
     assert 1 not in known.book.visitors[2].apart and 2 not in known.book.visitors[1].apart
+
+
+def test_who_is_recognised_again_in_the_same_stay_is_no_news(metric):
+    """A face that is taken for Anna, then not, then for Anna again: the log has it all, messages have one visit."""
+    known = Story(book_of(person(0), metric=metric._replace(enrol_score=9.0)))  # too faint to be enrolled
+    known.show(face(sure(known.book)), looks=doorcam.KNOWN_SIGHTINGS)
+    unlike = near(known.book, known.book.metric.caution - doorcam.DOUBT - 0.5)
+    for encoding in (unlike, sure(known.book)):
+        while not known.look([face(encoding)], known.now + STEP):
+            assert known.now < START + 60
+    assert known.events == [("returned", 1), ("mistaken", 1), ("returned", 1)]
+    assert [event.again for event in known.told] == [False, False, True]
+    assert known.told[0].visit == known.told[2].visit == 2 and len(known.door.tracks) == 1
+    known.nobody(GAP)
+    known.show(face(person(0)))
+    assert known.events[3:] == [("left", 1), ("returned", 1)] and not known.told[-1].again
 
 
 def test_whom_the_owner_named_at_the_door_is_not_taken_back(known):

@@ -216,6 +216,88 @@ def test_a_restart_within_the_gap_goes_on_with_the_visit(story, down, kinds):
     assert again.book.visitors[1].seen_count == 1 + len(kinds)
 
 
+@pytest.mark.parametrize("trouble", [
+    lambda story: story.set_clock(-7200), lambda story: story.set_clock(7200),
+    lambda story: story.lose(story.now - 5), lambda story: story.nobody(GAP - 10),
+    lambda story: story.show(face(None), seconds=5), lambda story: story.book.name(1, "Anna"),
+    lambda story: story.book.merge(story.book.register_new_face(person(9), story.now).number, 1)])
+def test_whatever_happens_during_a_visit_it_is_told_once(trouble, metric):
+    story = Story(book_of(person(0), now=START - 5000, metric=metric))
+    for _ in range(3):
+        story.show(ANNA, seconds=10)
+        trouble(story)
+    story.show(ANNA, seconds=10)
+    story.nobody(GAP)
+    assert story.events == [("returned", 1), ("left", 1)]
+
+
+def test_a_newcomer_who_turns_out_to_be_known_is_told_once(metric):
+    """Visitor 2 is new, then found to be visitor 1, of whom nobody was told in this visit."""
+    story = Story(book_of(person(0), now=START - 5000, metric=metric))
+    new = story.book.register_new_face(aside(person(0), metric.learn_apart), story.now)
+    story.told.append(story.visits.enrol(new, story.now, story.now, 5))
+    story.book.merge(2, 1)
+    story.show(ANNA, seconds=10)
+    story.nobody(GAP)
+    assert story.events == [("new", 2), ("left", 1)] and story.book.visitors[1].seen_count == 2
+
+
+def again_after(story, seconds, gap=GAP):
+    """doorcam, before a camera, ends, and starts again so many seconds later."""
+    assert "left" not in [event.kind for event in story.finish(live=True)]
+    return Story(written_and_read(story.book), story.now + seconds - STEP, gap=gap)
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_a_visit_that_goes_on_after_restarts_is_told_once_to_be_over(story, restarts):
+    story.show(ANNA, BEN, seconds=10)
+    told, running = list(story.told), story
+    for _ in range(restarts):
+        running = again_after(running, 60)
+        running.show(ANNA, seconds=10)
+        told += running.told
+    assert [(event.kind, event.visitor) for event in told] == [("new", 1), ("new", 2)]
+    running.nobody(GAP)
+    told = [(event.kind, event.visitor, round(event.seconds)) for event in running.told if event.kind == "left"]
+    assert sorted(told) == [("left", 1, 10 + 70 * restarts), ("left", 2, 10)]
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_visit_that_did_not_go_on_is_told_to_be_over_at_the_next_start(story, comes_back):
+    story.show(ANNA, seconds=10)
+    again = again_after(story, YEAR)
+    again.look([ANNA] if comes_back else [], again.now)
+    (left,) = again.told
+    assert left == doorcam.Event("left", pytest.approx(START + 10, abs=1e-3), 1, 1, pytest.approx(10 - STEP, abs=1e-3))
+    again.show(*[ANNA] * comes_back, seconds=5)
+    assert again.events == [("left", 1)] + [("returned", 1)] * comes_back
+    third = again_after(again, YEAR)
+    third.nobody(5)
+    assert third.events == [("left", 1)] * comes_back  # and never once more
+
+
+def test_a_visit_of_a_run_with_another_clock_is_over_and_nobody_is_at_the_door(story):
+    story.show(ANNA, seconds=10)
+    again = again_after(story, -5 * YEAR)
+    again.look([], again.now)
+    assert again.events == [("left", 1)] and again.visits.at_door(again.now) == []
+
+
+def test_who_comes_back_when_it_was_told_that_the_visit_is_over_makes_another_by_whatever_entry(metric):
+    """Somebody who is not recognised at once, until the two entries are one."""
+    story = Story(book_of([person(0), aside(person(0), 1.2 * metric.learn_apart)], now=START - 5000, metric=metric))
+    story.show(ANNA, seconds=5)
+    story.nobody(GAP - 1)
+    second = story.book.register_new_face(person(0), story.now, None)
+    story.told.append(story.visits.enrol(second, story.now, story.now + 2, 5))
+    story.now += 2
+    story.nobody(5)
+    assert story.events == [("returned", 1), ("new", 2), ("left", 1)]
+    story.book.merge(2, 1)
+    story.finish()
+    assert [(event.kind, event.visitor, event.visit) for event in story.told[2:]] == [("left", 1, 2), ("left", 1, 3)]
+
+
 def test_a_restart_with_the_clock_in_the_past_begins_a_visit(story):
     """A Jetson has no battery: its clock may start years back. How long they were away nobody knows."""
     story.show(ANNA, seconds=30)
