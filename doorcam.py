@@ -53,7 +53,6 @@ import gc
 import glob
 import hashlib
 import heapq
-import hmac
 import html
 import importlib.util
 import inspect
@@ -68,7 +67,6 @@ import os
 import pickle
 import re
 import resource
-import secrets
 import select
 import selectors
 import shutil
@@ -6070,6 +6068,7 @@ def make_sheet(book, visits, now, start=0, count=0, numbers=()):
 def web_key(path):
     """The key of the page, kept beside the known-faces file; of this run only without one. DoorcamError if it cannot
     be kept."""
+    import secrets  # 3 MB of memory, with the next two
     if path is None:
         return secrets.token_urlsafe(24)
     name = os.path.realpath(path) + ".key"
@@ -6095,11 +6094,13 @@ def web_key(path):
 
 def derived(key, purpose):
     """A secret for one purpose that does not tell the key."""
+    import hmac
     return hmac.new(key.encode(), purpose.encode(), "sha256").hexdigest()[:32]
 
 
 def same(text, secret):
     """Whether a text is the secret; how long that takes does not tell."""
+    import hmac
     return hmac.compare_digest(text.encode("utf-8", "replace"), secret.encode())
 
 
@@ -6175,6 +6176,8 @@ def web_start():
 
 def web_policy():
     """What a browser lets the pages do: nothing that is not in them."""
+    import hashlib
+
     def hashes(texts):
         return " ".join("'sha256-%s'" % base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()
                         for one in texts)
@@ -6287,6 +6290,7 @@ class Site:
 
     def _change(self, call):
         """Has a form obeyed, and leads back to the visitor whom it was about."""
+        import secrets
         origin, kind = call.headers.get("origin"), call.headers.get("content-type", "").split(";")[0].strip().lower()
         if origin is not None and origin.lower().partition("://")[2] != call.headers["host"].lower():
             raise Refused(403, "This is not for another page.")
