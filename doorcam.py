@@ -6496,7 +6496,7 @@ def number_option(kind, low, high, unit):
 
 def web_option(text):
     """(host, port) of [HOST:]PORT; ArgumentTypeError if it is none."""
-    found = re.match(r"^(?:\[([0-9A-Fa-f:.%\w]+)\]:|([^\s:/@\[\]]+):)?(\d{1,5})$", text)
+    found = re.match(r"^(?:\[([0-9A-Fa-f:.%\w]+)\]:|([^\s:/@\[\]]+):)?(\d{1,5})\Z", text)
     if not found or int(found.group(3)) > 65535:
         raise argparse.ArgumentTypeError("%s is no port, nor a host and a port, such as 8080 or 192.168.1.5:8080"
                                          % printable(text[:40]))
