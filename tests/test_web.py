@@ -1,4 +1,4 @@
-"""The page of --web: who may see it, what can be changed in it, the live picture, and whatever else may be sent to it."""
+"""The page of --web: who may see it, what can be changed in it, the live picture, and what else may be sent to it."""
 import contextlib
 import datetime
 import os
@@ -162,7 +162,8 @@ def test_the_policy_lets_nothing_in_and_every_reply_has_it(door):
 
 
 def test_somebody_is_named_and_the_page_says_so_once(door):
-    reply = door.post(door.form(command="name", number=2, name="  Мария\t<b> ", start=0), Origin="http://127.0.0.1:8080")
+    body = door.form(command="name", number=2, name="  Мария\t<b> ", start=0)
+    reply = door.post(body, Origin="http://127.0.0.1:8080")
     assert reply.status == 303 and door.book[2].name == "Мария <b>"
     there = dict(reply.headers)["Location"]
     assert there.startswith("/?start=0&said=") and there.endswith("#v2")
@@ -504,16 +505,18 @@ def hostile_requests(cookie):
                  "/" + "a" * 70000, "/?said=" + "x" * 100, "/live/..", "/\u00e9", "/?key=" + "%FF" * 100, "/ /"):
         yield request_for("GET " + path, **with_cookie), b""
         yield request_for("POST " + path, form, **with_cookie), b""
-    for header in ("X: " + "y" * 100000, "a" * 20000, ": nothing", "Host: localhost", "Transfer-Encoding: chunked", "X\0:y",
-                   "Content-Length: -1", "Content-Length: 99999999999", "Content-Length: 1e3", " folded: x", "X : y",
-                   "Content-Length: 9000", "Content-Length: 5\r\nContent-Length: 6", "\xff\xfe: \xff", "Expect: 100-continue",
+    for header in ("X: " + "y" * 100000, "a" * 20000, ": nothing", "Host: localhost", "Transfer-Encoding: chunked",
+                   "X\0:y", "Content-Length: -1", "Content-Length: 99999999999", "Content-Length: 1e3", " folded: x", "X : y",
+                   "Content-Length: 9000", "Content-Length: 5\r\nContent-Length: 6", "\xff\xfe: \xff",
+                   "Expect: 100-continue", "Connection: keep-alive",
                    "Cookie: " + cookie, "Upgrade: websocket", "Range: bytes=0-", "X-HTTP-Method-Override: POST",
-                   "Origin: null", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: \u00e9", "Host : x", "Connection: keep-alive"):
+                   "Origin: null", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: \u00e9", "Host : x"):
         for line in ("GET / HTTP/1.1", "POST / HTTP/1.1"):
             yield ("%s\r\nHost: localhost\r\nCookie: %s\r\n%s\r\n\r\n" % (line, cookie, header)).encode("utf-8"), form
-    for data in (b"", b"\0" * 5000, b"\r\n\r\n", b"GET", b"GET /\r\n\r\n", b"GET / HTTP/0.9\r\n\r\n", b"GET / HTTP/2.0\r\n\r\n",
+    for data in (b"", b"\0" * 5000, b"\r\n\r\n", b"GET", b"GET /\r\n\r\n", b"GET / HTTP/0.9\r\n\r\n",
+                 b"GET / HTTP/2.0\r\n\r\n", b"SSH-2.0-x\r\n", b"\xff" * 20000,
                  b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xaa" * 500, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-                 b"GET / HTTP/1.1\nHost: localhost\n\n", b"SSH-2.0-x\r\n", b"\xff" * 20000, b"GET / HTTP/1.1\r\n" * 3000,
+                 b"GET / HTTP/1.1\nHost: localhost\n\n", b"GET / HTTP/1.1\r\n" * 3000,
                  b"POST / HTTP/1.1\r\n\r\n" + b"x" * 100000):
         yield data, b""
     for body in (b"%", b"%ff%fe", b"token=\xff", b"a" * 8193, b"a=1&a=1", b"&" * 8000, b"=" * 8000, b"{\"token\": 1}",
@@ -537,7 +540,7 @@ def test_200_hostile_requests_change_nothing_and_hold_up_no_turn(loop, door, cap
                 line.shutdown(socket.SHUT_WR)
             answer = read_all(line)
         assert not answer or re.match(rb"HTTP/1\.1 (200|303|4\d\d) ", answer), (data[:200], answer[:200])
-        assert b"Anna" not in answer or answer.startswith(b"HTTP/1.1 200") and data.startswith((b"GET /?", b"GET / ",)), data
+        assert b"Anna" not in answer or data.startswith((b"GET /?", b"GET / ")), data
         assert b"Traceback" not in answer
     for line in slow:
         line.close()
@@ -549,18 +552,23 @@ def test_200_hostile_requests_change_nothing_and_hold_up_no_turn(loop, door, cap
 
 
 def test_who_is_slow_is_let_go_and_more_connections_than_that_are_closed(door, monkeypatch):
-    monkeypatch.setattr(doorcam, "WEB_PATIENCE", 1.0)
+    monkeypatch.setattr(doorcam, "WEB_PATIENCE", 60.0)
     monkeypatch.setattr(doorcam, "WEB_CALLS", 4)
     with Loop(door) as loop:
         lines = [loop.connect() for _ in range(6)]
-        began = time.monotonic()
-        assert [read_all(line) for line in lines[4:]] == [b"", b""]       # no room
+        assert [line.recv(1) for line in lines[4:]] == [b"", b""]         # no room
+        for line in lines:
+            line.close()
+        wait_for(lambda: loop.get("/").startswith(b"HTTP/1.1 403 "), 10, "there is room again")
+        monkeypatch.setattr(doorcam, "WEB_PATIENCE", 1.0)
+        lines = [loop.connect() for _ in range(4)]
         dripping = threading.Thread(target=drip, args=(lines[0],))
         dripping.start()
-        assert [read_all(line) for line in lines[:4]] == [b""] * 4
-        assert time.monotonic() - began < 10                              # the one that sends a byte now and then, too
-        wait_for(lambda: loop.get("/").startswith(b"HTTP/1.1 403 "), 10, "there is room again")
+        assert [read_all(line) for line in lines] == [b""] * 4
+        assert dripping.is_alive()                                        # a byte now and then is not enough
         dripping.join()
+        for line in lines:
+            line.close()
 
 
 def drip(line):
@@ -616,7 +624,8 @@ def test_a_fault_of_our_own_is_said_once_and_no_traceback_printed(loop, monkeypa
 # --------------------------------------------------------------------------------------------------- as a process
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:%d", "localhost:%d", "no-such-host.invalid:%d", "192.0.2.1:%d", "x" * 70 + ":%d"])
+@pytest.mark.parametrize("host", ["127.0.0.1:%d", "localhost:%d", "no-such-host.invalid:%d", "192.0.2.1:%d",
+                                  "x" * 70 + ":%d"])
 def test_a_place_where_nobody_can_listen_is_named_at_once(tmp_path, host):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
