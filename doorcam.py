@@ -29,6 +29,7 @@ Files:
   known_faces.dat.journal           what changed since that was written, while doorcam runs or after a power cut
   known_faces.dat.sock              while doorcam runs: by it the commands reach it
   known_faces.dat.lock              says which process writes known_faces.dat; it may stay
+  known_faces.dat.key               opens the page of --web to whoever has it; delete it for another one
 
 Words:
   frame       one picture from the camera
@@ -62,6 +63,7 @@ import itertools
 import json
 import math
 import mmap
+import operator
 import os
 import pickle
 import re
@@ -5822,12 +5824,14 @@ class Notify:
 
 
 class View:
-    """What the window shows: the pictures of the Doors, who is there, what there is to say; and what is asked for in
-    it. Of several doors one may be enlarged, then it is shown alone."""
+    """What the window shows, and the page of --web: the pictures of the Doors, who is there, what there is to say; and
+    what is asked for in the window. Of several doors one may be enlarged, then it is shown alone."""
 
-    def __init__(self, options):
-        self.window = NoWindow() if options.headless else Window(options.fullscreen)
-        self.controls, self._overlay, self._grid = Controls(), None if options.headless else Overlay(), Grid()
+    def __init__(self, options, live=None):
+        """live: the Live picture of the page, None where there is none."""
+        self.window, self._live = NoWindow() if options.headless else Window(options.fullscreen), live
+        self._overlay = None if options.headless and not live else Overlay()
+        self.controls, self._grid = Controls(), Grid()
         self._alone = None          # the number of the door that is enlarged
 
     def enlarge(self, number, doors):
@@ -5842,7 +5846,8 @@ class View:
         steady = time.monotonic()
         silent = {door: door.camera.silent() if door.camera else 0.0 for door in doors}
         old = [door for door in doors if door.camera and (door.frame is None or silent[door] >= REDRAW_AFTER)]
-        if isinstance(self.window, NoWindow) or not fresh and not old:
+        watched = self._live is not None and self._live.wanted()
+        if isinstance(self.window, NoWindow) and not watched or not fresh and not old:
             return self.controls.requests(self.window.poll(), visits.book, steady)
         said = {door: "No picture since " + duration(silent[door]) if silent[door] > CAMERA_LOST else
                 "Waiting for the picture of " + str(door.camera.source) if door.frame is None and door.camera else None
@@ -5854,20 +5859,26 @@ class View:
             notice = said[one] or notice if one.frame is not None else notice or said[one]
         else:
             lines = {door: ": ".join(filter(None, (door.name, said[door]))) for door in doors}
-            frame, places, moves = self._grid.draw(doors, self.window.factor, lines)
+            frame, places, moves = self._grid.draw(doors, self._factor, lines)
             marks = [moved_mark(mark, *moves[door]) for door in doors if door in moves for mark in marks[door]]
         visitors, lines = visits.at_door(now), (notice, self.controls.naming.line(steady))
         picture, cards = self._overlay.draw(frame, marks, visitors, [line for line in lines if line])
         self.controls.drawn(cards, marks, visitors, places)
         self.controls.panel.draw(picture, visits.book, steady)
+        if watched:
+            self._live.put(picture)
         return self.controls.requests(self.window.show(picture), visits.book, steady)
 
     def _one(self, door, marks):
         """The picture of one door, and its Marks in it."""
         frame = np.zeros((CAPTURE_HEIGHT, CAPTURE_WIDTH, 3), np.uint8) if door.frame is None else door.frame
         looked_at = min(frame.shape[1], LOOK_WIDTH)
-        frame = at_most(frame, frame.shape[1] * self.window.factor(frame))
+        frame = at_most(frame, frame.shape[1] * self._factor(frame))
         return frame, [moved_mark(mark, frame.shape[1] / float(looked_at)) for mark in marks]
+    def _factor(self, frame):
+        """By how much a frame is reduced before it is drawn on."""
+        return min(1.0, LIVE_WIDTH / float(frame.shape[1])) if isinstance(self.window, NoWindow) \
+            else self.window.factor(frame)
 
 
 def moved_mark(mark, factor, down=0, right=0):
@@ -5969,7 +5980,8 @@ class Desk:
             said, done = str(error), False
         if request.answer:
             until = min(request.until, time.monotonic() + SAVE_PATIENCE)
-            self._answers.append((request.answer, said, done, saver, saver.save_soon() if done else 0, until))
+            save = saver.save_soon() if done and request.command != "page" else 0  # that changes nothing
+            self._answers.append((request.answer, said, done, saver, save, until))
         elif not done:
             say(said)
 
@@ -5998,6 +6010,7 @@ class House:
         places = places_of(options)
         self.sync = is_recording(places[0].source)      # a recording waits for each look, a live camera never does
         self.path = faces_path(options)
+        self.web = Web(*options.web, path=self.path, log=options.log) if options.web else None
         by_visitors = options.engine == "auto" and self.path is not None
         self.recognition = Recognition(options, stop)
         metric = self.recognition.choose if by_visitors else self.recognition.choose()
@@ -6009,7 +6022,8 @@ class House:
         self.telling, self.notify = Telling(options), Notify()
         self.desk = Desk([CommandSocket(self.path)] if self.path else [])
         self.telling.tellers += self.desk.mouths
-        self.view, self.forgot_at = View(options), -math.inf
+        self.desk.mouths += [self.web] if self.web else []
+        self.view, self.forgot_at = View(options, self.web and self.web.live), -math.inf
         self.begin(Book(DLIB if self.loading else metric))  # nobody's, as long as the file is being read
         if not by_visitors:
             self.recognition.start()
@@ -6029,6 +6043,8 @@ class House:
         """Watches until the user quits or the source ends."""
         put_line("known faces: %s" % (printable(os.path.abspath(self.path)) if self.path
                                       else "the demo's own, not kept; it begins anew every %d s" % DEMO_SECONDS))
+        if self.web:
+            put_line("in a browser: " + self.web.address())
         at_speed = paced if self.view.window.lasts else iter  # iter: as fast as it can
         if self.places[0].source.kind == "demo":
             portraits = demo_portraits(os.path.join(os.path.dirname(os.path.realpath(__file__)), EXAMPLE))
@@ -6076,6 +6092,10 @@ class House:
                 return True
             self.saver.save_when_due()
         return False
+
+    def now(self):
+        """The time of the newest frame."""
+        return max((door.moment for door in self.doors if door.moment is not None), default=time.time())
 
     def end_stays(self, now):
         """Ends the tracks and the visits that are over; the Events that follow."""
@@ -6137,8 +6157,10 @@ class House:
         if request.command == "enlarge":
             return self.view.enlarge(request.arguments["door"], self.doors)
         if request.command == "there":
-            now = max(door.moment or 0.0 for door in self.doors)
+            now = self.now()
             return {visitor.number: round(visitor.at_door(now)) for visitor in self.visits.at_door(now)}
+        if request.command == "page":
+            return make_sheet(self.book, self.visits, self.now(), **request.arguments)
         said = obey(self.book, request)
         put_line(printable(said))
         return said
@@ -6154,7 +6176,7 @@ class House:
     def finish_visits(self):
         """Ends what goes on, and saves. The visits before live cameras may go on when doorcam starts again: if they do
         not, it is told then that they are over."""
-        now = max((door.moment for door in self.doors if door.moment is not None), default=time.time())
+        now = self.now()
         over = all(door.camera is None or door.camera.ended for door in self.doors)
         try:
             events = [event for door in self.doors for event in door.end_tracks(now, True)]
@@ -6446,6 +6468,9 @@ def cells_wide(text):
 # ------------------------------------------------------------------------------------------------------ report
 
 REPORT_VISITS = 50            # of the log that are listed
+REPORT_POLICY = """\
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+"""
 REPORT_START = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -6453,7 +6478,7 @@ REPORT_START = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="generator" content="doorcam">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+""" + REPORT_POLICY + """\
 <title>Visitors at the door</title>
 <style>
 :root { --back: #f5f6f8; --card: #fff; --ink: #1b2026; --soft: #56606b; --line: #d9dee4; --accent: #0b6e4f;
@@ -6500,8 +6525,8 @@ def page_name(visitor):
     return html.escape(visitor.name or "Visitor %d" % visitor.number)
 
 
-def page_card(visitor):
-    """A visitor's card as HTML."""
+def page_card(visitor, more=""):
+    """A visitor's card as HTML; more: what stands below, as HTML."""
     name = page_name(visitor)
     picture = '<div class="none" role="img" aria-label="No picture of %s"></div>' % name
     if visitor.jpeg is not None and jpeg_fits(visitor.jpeg):
@@ -6510,19 +6535,22 @@ def page_card(visitor):
     facts = (("Visits", visitor.seen_count), ("First seen", page_time(visitor.first_seen)),
              ("Last seen", page_time(visitor.last_seen)), ("At the door", duration(visitor.total_seconds())),
              ("Longest", duration(visitor.longest_visit())))
-    return '<li class="card">%s<div><h3><bdi>%s</bdi></h3>%s<dl>%s</dl></div></li>\n' % (
+    return '<li class="card">%s<div><h3><bdi>%s</bdi></h3>%s<dl>%s</dl></div>%s</li>\n' % (
         picture, name, "<p>Visitor %d</p>" % visitor.number if visitor.name else "",
-        "".join("<dt>%s</dt><dd>%s</dd>" % fact for fact in facts))
+        "".join("<dt>%s</dt><dd>%s</dd>" % fact for fact in facts), more)
 
 
-def read_visits(path):
+def read_visits(path, newest=math.inf):
     """[[time, number, visit, seconds or None]] of the visits in a log, in its order; the time is the door's own clock.
+    newest: how many bytes of it are read, those at its end.
 
     Lines that are no event are left out: the header, and what an editor made of others.
     """
     visits = {}
     try:
         with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            if os.fstat(file.fileno()).st_size > newest:
+                file.seek(os.fstat(file.fileno()).st_size - newest)
             for line in file:  # one by one, for an unfinished one must not take others with it
                 with contextlib.suppress(ValueError, IndexError, StopIteration):
                     row = next(csv.reader([line.replace("\0", "")]))
@@ -6572,24 +6600,35 @@ def page_week(visits, today):
             '</thead><tbody>\n%s</tbody></table></section>\n' % (head, "".join(rows)))
 
 
+def page_header(visitors, visits, now, with_log):
+    """The head of the page as HTML: so many visitors with so many visits, and links to its parts."""
+    links = [("visitors", "Visitors"), ("visits", "The last visits"), ("week", "The last seven days")]
+    return "<header><h1>Visitors at the door</h1><p>%s, %s, as of %s</p><nav>%s</nav></header>\n<main>\n" % (
+        how_many(visitors, "visitor"), how_many(visits, "visit"), page_time(now),
+        "".join('<a href="#%s">%s</a>' % link for link in (links if with_log else links[:1])))
+
+
+def page_cards(cards):
+    """The cards of visitors, each as HTML, under their heading."""
+    return '<h2 id="visitors">Visitors</h2>\n%s<ul class="cards">\n%s</ul>\n' % (
+        "" if cards else "<p>Nobody yet.</p>\n", "".join(cards))
+
+
+def page_log(visits, visitors, now):
+    """What the log tells as HTML, without those who are ignored; visitors: number: Visitor."""
+    visits = [visit for visit in visits if visit[1] not in visitors or not visitors[visit[1]].ignored]
+    return '<div class="log">\n%s%s</div>\n' % (
+        page_timeline(visits, visitors), page_week(visits, datetime.datetime.fromtimestamp(now).date()))
+
+
 def report_page(visitors, visits, now):
     """The page as HTML; visitors: those of the book; visits: what read_visits() returned, None without a log."""
-    ignored = {visitor.number for visitor in visitors if visitor.ignored}
     shown = sorted((visitor for visitor in visitors if not visitor.ignored), key=lambda one: -one.last_seen)
-    links = [("visitors", "Visitors"), ("visits", "The last visits"), ("week", "The last seven days")]
-    links = links if visits is not None else links[:1]
-    visits_of = sum(visitor.seen_count for visitor in shown)
-    parts = [REPORT_START, "<header><h1>Visitors at the door</h1><p>%s, %s, as of %s</p><nav>%s</nav>"
-             "</header>\n<main>\n" % (how_many(len(shown), "visitor"), how_many(visits_of, "visit"), page_time(now),
-                                      "".join('<a href="#%s">%s</a>' % link for link in links)),
-             '<h2 id="visitors">Visitors</h2>\n', "" if shown else "<p>Nobody yet.</p>\n", '<ul class="cards">\n']
-    parts += [page_card(visitor) for visitor in shown] + ["</ul>\n"]
-    if visits is not None:
-        visits = [visit for visit in visits if visit[1] not in ignored]
-        today = datetime.datetime.fromtimestamp(now).date()
-        parts += ['<div class="log">\n', page_timeline(visits, {visitor.number: visitor for visitor in shown}),
-                  page_week(visits, today), "</div>\n"]
-    return "".join(parts + ["</main>\n</body>\n</html>\n"])
+    return "".join([
+        REPORT_START, page_header(len(shown), sum(one.seen_count for one in shown), now, visits is not None),
+        page_cards([page_card(visitor) for visitor in shown]),
+        "" if visits is None else page_log(visits, {visitor.number: visitor for visitor in visitors}, now),
+        "</main>\n</body>\n</html>\n"])
 
 
 def report_visitors(options):
@@ -6608,6 +6647,509 @@ def report_visitors(options):
         raise DoorcamError("%s cannot be written (%s): name another file" % (options.file, why(error)))
     put_line(printable("%s is written: open it in a browser" % options.file))
     return 0
+
+
+# --------------------------------------------------------------------------------------------------------- web
+#
+# The window in a browser. A thread for each connection makes a Call of what is sent, has the Site reply to it, and
+# sends that. The book belongs to the main loop: it gives a Sheet with copies, and obeys Requests as from everywhere.
+# Who has the key, by the address that is printed at the start, gets a cookie; who has neither gets one line.
+
+WEB_HOST = "127.0.0.1"        # unless another is named: only who is on this machine comes to it
+WEB_CALLS, WEB_WATCHERS = 32, 8  # connections, and of these watchers of the live picture, at the same time
+WEB_HEAD, WEB_FORM = 1 << 14, 1 << 13  # bytes of what is sent: its head, with all cookies of this host; a form
+WEB_PATIENCE, WEB_SENDING = 10.0, 30.0  # s in which what is sent, or one live picture, must have come; a whole page
+WEB_ANSWER = 5.0              # s in which the main loop must have answered
+WEB_CARDS = 60                # on one page
+WEB_LOG = 1 << 17             # bytes of the log, its newest, that a page is made from: 1000 visits and more
+WEB_COOKIE = 365 * 86400      # s for which a browser keeps it
+LIVE_PERIOD, LIVE_WIDTH, LIVE_QUALITY = 0.1, 1280, 75  # s between two pictures; pixels; of a JPEG
+LIVE_BUFFER = 1 << 16         # bytes that wait in the system for a slow watcher, who gets fewer pictures, not old ones
+
+WEB_FORMS = (  # command; what its button says; what it asks for; a flag that it sets; one that may be set; asked twice
+    ("name", "Name", "name", None, None, False),
+    ("merge", "Same person", "into", None, "force", False),
+    ("merge", "Two people", "into", "apart", None, False),
+    ("split", "The last visit was somebody else", None, None, None, True),
+    ("merge", "Undo the last merge", None, "undo", None, True),
+    ("ignore", "Ignore", None, None, None, True),
+    ("forget", "Forget", None, None, None, True))
+WEB_INPUTS = {
+    "name": '<input name="name" maxlength="100" autocomplete="off" aria-label="Name of %s" value="%s">',
+    "into": '<input name="into" inputmode="numeric" pattern="[0-9]{1,10}" size="8" required autocomplete="off" '
+            'placeholder="Number" aria-label="Number of the visitor with whom %s is compared">',
+    "force": '<label><input type="checkbox" name="force" value="1"> even if named differently</label>',
+    "sure": '<label><input type="checkbox" required> really</label>'}
+WEB_STYLE = """
+.live { display: block; width: 100%; margin-top: .6rem; max-height: 75vh; min-height: 8rem; object-fit: contain;
+  background: #000; color: #fff; border-radius: .6rem }
+.said { padding: .6rem .8rem; border: 1px solid var(--accent); border-radius: .4rem; color: var(--ink) }
+.card > form, .card details { grid-column: 1 / -1 } .card > form { scroll-margin-top: 10rem }
+form { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin: .4rem 0 0 }
+input, button { font: inherit; font-size: 16px; padding: .45rem .6rem; border: 1px solid var(--line);
+  border-radius: .4rem; background: var(--back); color: var(--ink); min-width: 0 }
+input[name=name] { flex: 1 } button { background: var(--card); border-color: var(--accent) }
+summary { color: var(--accent) }
+"""
+WEB_SCRIPT = """
+var there = document.getElementById("there"), live = document.getElementById("live");
+function look() { live.src = "/live?" + Date.now(); }
+live.onerror = function () { setTimeout(function () { if (!document.hidden) look(); }, 5000); };
+document.addEventListener("visibilitychange", function () {
+  if (document.hidden) live.removeAttribute("src"); else look();
+});
+setInterval(function () {
+  if (!document.hidden) fetch("/now", {credentials: "same-origin"}).then(function (answer) {
+    return answer.ok ? answer.text() : Promise.reject();
+  }).then(function (text) { there.innerHTML = text; },
+          function () { there.innerHTML = "<li>doorcam does not answer.</li>"; });
+}, 2000);
+"""
+WEB_CLOSED = "This is doorcam. It opens by the address with the key, which it prints when it is started."
+
+
+class Refused(Exception):
+    """What is asked for is not given: a status of HTTP and one line."""
+
+
+class Call(typing.NamedTuple):
+    """What a browser asks for."""
+    method: str
+    path: str                   # without the query
+    query: dict                 # field: text
+    headers: dict               # name in small letters: text
+    address: str                # of this machine, by which it came
+    form: dict = {}             # field: text
+
+
+class Reply(typing.NamedTuple):
+    """What a browser gets."""
+    status: int
+    text: object                # None: the live picture
+    kind: str = "text/plain"
+    headers: tuple = ()         # (name, text)
+
+
+class Sheet(typing.NamedTuple):
+    """What the main loop tells for a page: copies, which change no more."""
+    now: float                  # s since the epoch
+    there: list                 # the Visitors at the door
+    visitors: list              # the Visitors of this page, last seen first
+    start: int                  # how many come before them
+    count: int                  # of all visitors who are not ignored,
+    visits: int                 # and of their visits
+    known: dict                 # of those asked for, number: Known
+
+
+class Known(typing.NamedTuple):
+    """What a line about a visit needs of a Visitor."""
+    number: int
+    name: str
+    ignored: bool
+
+
+def make_sheet(book, visits, now, start=0, count=0, numbers=()):
+    """The Sheet of a page with so many visitors from `start` on; numbers: of those about whom the log tells."""
+    shown = [visitor for visitor in book.visitors.values() if not visitor.ignored]
+    start = min(start, max(0, len(shown) - 1) // max(1, count) * count)
+    page = heapq.nlargest(start + count, shown, operator.attrgetter("last_seen"))[start:]
+    found = {number: book[number] for number in numbers}
+    return Sheet(now, [copy.copy(one) for one in visits.at_door(now)], [copy.copy(one) for one in page], start,
+                 len(shown), sum(one.seen_count for one in shown),
+                 {number: Known(one.number, one.name, one.ignored) for number, one in found.items() if one})
+
+
+def web_key(path):
+    """The key of the page, kept beside the known-faces file; of this run only without one. DoorcamError if it cannot
+    be kept."""
+    import secrets  # 3 MB of memory, with the next two
+    if path is None:
+        return secrets.token_urlsafe(24)
+    name = os.path.realpath(path) + ".key"
+    try:
+        with open(os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600), "r+b", 0) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "it is no file")
+            with contextlib.suppress(OSError):
+                os.fchmod(file.fileno(), 0o600)
+            kept = re.match(rb"[\w-]{32}\n\Z", file.read(100))
+            if kept:
+                return kept.group().decode().strip()
+            key = secrets.token_urlsafe(24)
+            file.seek(0)
+            file.truncate()
+            file.write(key.encode() + b"\n")
+            with where_possible():
+                os.fsync(file.fileno())
+            return key
+    except OSError as error:
+        raise DoorcamError("the key of --web cannot be kept in %s (%s): remove that, or make room" % (name, why(error)))
+
+
+def derived(key, purpose):
+    """A secret for one purpose that does not tell the key."""
+    import hmac
+    return hmac.new(key.encode(), purpose.encode(), "sha256").hexdigest()[:32]
+
+
+def same(text, secret):
+    """Whether a text is the secret; how long that takes does not tell."""
+    import hmac
+    return hmac.compare_digest(text.encode("utf-8", "replace"), secret.encode())
+
+
+def page_number(text):
+    """The number that a field holds, 0 if it holds none."""
+    return int(text) if re.match(r"[0-9]{1,10}\Z", text or "") else 0
+
+
+def read_fields(text):
+    """{field: text} of a query or a form; Refused if it is none."""
+    try:
+        pairs = urllib.parse.parse_qsl(text, keep_blank_values=True, errors="strict")
+    except ValueError:
+        pairs = [None, None]
+    if len(set(pair and pair[0] for pair in pairs)) != len(pairs):
+        raise Refused(400, "These are no fields of a form.")
+    return dict(pairs)
+
+
+def read_call(head, address):
+    """The Call in the head (bytes) of what came by this address; Refused if it is none."""
+    first, *lines = head.decode("latin-1").split("\r\n")
+    found = re.match(r"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.[01]\Z", first)
+    pairs = [re.match(r"([\w!#$%&'*+.^`|~-]+):[ \t]*([^\0\r\n]*?)[ \t]*\Z", line, re.ASCII) for line in lines]
+    headers = {pair.group(1).lower(): pair.group(2) for pair in pairs if pair}
+    if not found or len(headers) != len(lines) or "transfer-encoding" in headers:
+        raise Refused(400, "This is no request that a browser makes.")
+    path, _, query = found.group(2).partition("?")
+    return Call(found.group(1), path, read_fields(query), headers, address)
+
+
+def receive(connection, data, is_whole, limit, until):
+    """Reads on until the data is whole, for at most so many bytes, until then; Refused, OSError."""
+    while not is_whole(data):
+        if len(data) > limit:
+            raise Refused(413, "This is too long.")
+        connection.settimeout(max(0.001, until - time.monotonic()))
+        part = connection.recv(4096)
+        if not part:
+            raise OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        data += part
+    return data
+
+
+def receive_call(connection):
+    """The Call that is sent; Refused, OSError."""
+    until = time.monotonic() + WEB_PATIENCE
+    head, _, rest = receive(connection, b"", lambda data: b"\r\n\r\n" in data, WEB_HEAD, until).partition(b"\r\n\r\n")
+    call = read_call(head, connection.getsockname()[0].replace("::ffff:", ""))
+    length = page_number(call.headers.get("content-length", "0")) if call.method == "POST" else 0
+    if length > WEB_FORM:
+        raise Refused(413, "This is too long.")
+    body = receive(connection, rest, lambda data: len(data) >= length, WEB_FORM + 4096, until)[:length]
+    return call._replace(form=read_fields(body.decode("ascii", "replace"))) if length else call
+
+
+def message(reply, policy):
+    """The bytes of a Reply, without a body if that is the live picture."""
+    body = b"" if reply.text is None else reply.text.encode("utf-8", "replace")
+    headers = [("Content-Type", reply.kind + "; charset=utf-8" * reply.kind.startswith("text")),
+               ("Content-Security-Policy", policy), ("X-Content-Type-Options", "nosniff"),
+               ("Cache-Control", "no-store"), ("Referrer-Policy", "same-origin"), ("Connection", "close")]
+    headers += [] if reply.text is None else [("Content-Length", str(len(body)))]
+    head = "".join("%s: %s\r\n" % header for header in headers + list(reply.headers))
+    word = "OK" if reply.status < 400 else "Refused"
+    return ("HTTP/1.1 %d %s\r\n%s\r\n" % (reply.status, word, head)).encode() + body
+
+
+def web_start():
+    """What each page begins with: as the report, with a style of its own."""
+    return REPORT_START.replace(REPORT_POLICY, "").replace("</head>", "<style>%s</style>\n</head>" % WEB_STYLE)
+
+
+def web_policy():
+    """What a browser lets the pages do: nothing that is not in them."""
+    import hashlib
+
+    def hashes(texts):
+        return " ".join("'sha256-%s'" % base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()
+                        for one in texts)
+    return ("default-src 'none'; img-src 'self' data:; style-src %s; script-src %s; connect-src 'self'; "
+            "form-action 'self'; frame-ancestors 'none'; base-uri 'none'" % (
+                hashes(re.findall("<style>(.*?)</style>", web_start(), re.S)), hashes([WEB_SCRIPT])))
+
+
+def web_there(sheet):
+    """Who is at the door now, as HTML."""
+    return "".join('<li><a href="/?visitor=%d#v%d"><bdi>%s</bdi></a> at the door %s, %s</li>\n' % (
+        one.number, one.number, page_name(one), duration(one.at_door(sheet.now)),
+        visits_text(one).lower()) for one in sheet.there) or "<li>Nobody.</li>\n"
+
+
+def web_forms(visitor, token, start):
+    """What can be asked for about a visitor, as HTML: the name, and what lies under "More"."""
+    forms, name = [], page_name(visitor)
+    for command, button, asks, sets, may_set, twice in WEB_FORMS:
+        takes = inspect.signature(REQUESTS[command]).parameters if command in REQUESTS else ()
+        if not takes or sets and sets not in takes:
+            continue
+        fields = (("token", token), ("command", command), ("number", visitor.number), ("start", start), (sets, 1))
+        parts = ['<input type="hidden" name="%s" value="%s">' % field for field in fields if field[0]]
+        parts += [WEB_INPUTS["name"] % (name, html.escape(visitor.name))] * (asks == "name")
+        parts += [WEB_INPUTS["into"] % name] * (asks == "into")
+        parts += ["<button>%s</button>" % button] + [WEB_INPUTS["force"]] * (may_set in takes)
+        parts += [WEB_INPUTS["sure"]] * twice
+        forms.append('<form method="post" action="/"%s>%s</form>\n' % (
+            "" if forms else ' id="v%d"' % visitor.number, "".join(parts)))
+    return "%s<details><summary>More</summary>\n%s</details>" % (forms[0], "".join(forms[1:]))
+
+
+def web_page(sheet, visits, token, said=""):
+    """The page as HTML; visits: what read_visits() returned, None without a log; said: what the last form has led
+    to."""
+    pages = [(text, start) for text, start in (("Later", sheet.start - WEB_CARDS), ("Earlier", sheet.start + WEB_CARDS))
+             if 0 <= start < sheet.count]
+    return "".join([
+        web_start(), page_header(sheet.count, sheet.visits, sheet.now, visits is not None),
+        '<p class="said" role="status">%s</p>\n' % html.escape(printable(said)) if said else "",
+        '<img class="live" id="live" src="/live" alt="The picture of the camera">\n'
+        '<h2 id="now">At the door now</h2>\n<ul id="there">\n%s</ul>\n' % web_there(sheet),
+        page_cards([page_card(one, web_forms(one, token, sheet.start)) for one in sheet.visitors]),
+        "<p>%s</p>\n" % "".join('<a href="/?start=%d#visitors">%s</a>' % (start, text) for text, start in pages),
+        "" if visits is None else page_log(visits, sheet.known, sheet.now),
+        "</main>\n<script>%s</script>\n</body>\n</html>\n" % WEB_SCRIPT])
+
+
+class Site:
+    """What a browser gets for what it asks: decides who may have it, knows no sockets."""
+
+    def __init__(self, key, host, log, ask):
+        """host: what --web names; log: the path of --log, or None; ask(make): what the main loop answers to the Request
+        that make(answer=..., until=...) makes, (line or Sheet, whether it was done)."""
+        self.key, self.policy, self._log, self._ask = key, web_policy(), log, ask
+        self._name, self._cookie, self._token = [derived(key, one) for one in ("name", "cookie", "token")]
+        self._hosts = {"localhost", "127.0.0.1", "::1", host.lower()}
+        if host in ("0.0.0.0", "::"):
+            self._hosts |= {socket.gethostname().lower(), socket.gethostname().lower() + ".local"}
+        self._said = collections.OrderedDict()  # ticket: what a form has led to, until it is shown
+
+    def reply(self, call):
+        """The Reply to a Call; Refused."""
+        host = re.match(r"(?:\[([^\]]+)\]|([^:]+))(?::[0-9]+)?\Z", call.headers.get("host", "").lower())
+        if not host or (host.group(1) or host.group(2)) not in self._hosts | {call.address}:  # a name of an attacker's
+            raise Refused(421, "Open this by the host that --web names.")                     # may lead here, too
+        if call.method == "GET" and "key" in call.query:
+            if not same(call.query["key"], self.key):
+                raise Refused(403, WEB_CLOSED)
+            return self._live(call) if call.path == "/live" else self._enter(call)
+        cookies = dict(one.strip().partition("=")[::2] for one in call.headers.get("cookie", "").split(";"))
+        if not same(cookies.get(self._cookie_name(), ""), self._cookie):
+            raise Refused(403, WEB_CLOSED)
+        alien = call.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+        if alien and (call.method != "GET" or call.headers.get("sec-fetch-mode") != "navigate"):
+            raise Refused(403, "This is not for another page.")
+        does = {"GET /": self._page, "GET /now": self._now, "GET /live": self._live, "POST /": self._change}
+        if call.method + " " + call.path not in does:
+            raise Refused(404 if call.method in ("GET", "POST") else 405, "There is nothing here.")
+        return does[call.method + " " + call.path](call)
+
+    def _cookie_name(self):
+        return "doorcam-" + self._name[:8]  # its own, for all that runs on a host shares the cookies
+
+    def _enter(self, call):
+        """Gives the cookie to who has the key. A browser keeps a strict cookie from where a link elsewhere has
+        led, but not from where a page of ours does."""
+        cookie = "%s=%s; Max-Age=%d; Path=/; HttpOnly; SameSite=Strict" % (
+            self._cookie_name(), self._cookie, WEB_COOKIE)
+        if call.headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
+            return Reply(303, "", headers=(("Set-Cookie", cookie), ("Location", "/")))
+        return Reply(200, "", headers=(("Set-Cookie", cookie), ("Refresh", "0; url=/")))
+
+    def _page(self, call):
+        visits = None if self._log is None else []
+        with contextlib.suppress(DoorcamError):
+            visits = read_visits(self._log, WEB_LOG) if self._log and os.path.isfile(self._log) else visits
+        sheet, _ = self._ask(functools.partial(Request, "page", {
+            "start": page_number(call.query.get("start")), "count": WEB_CARDS,
+            "numbers": {visit[1] for visit in visits or ()}}))
+        said = self._said.pop(call.query.get("said"), "")
+        return Reply(200, web_page(sheet, visits, self._token, said), "text/html")
+
+    def _now(self, call):
+        return Reply(200, web_there(self._ask(functools.partial(Request, "page", {}))[0]), "text/html")
+
+    def _live(self, call):
+        return Reply(200, None, "multipart/x-mixed-replace; boundary=picture")
+
+    def _change(self, call):
+        """Has a form obeyed, and leads back to the visitor whom it was about."""
+        import secrets
+        origin, kind = call.headers.get("origin"), call.headers.get("content-type", "").split(";")[0].strip().lower()
+        if origin is not None and origin.lower().partition("://")[2] != call.headers["host"].lower():
+            raise Refused(403, "This is not for another page.")
+        if kind != "application/x-www-form-urlencoded":
+            raise Refused(415, "This is no form.")
+        if not same(call.form.get("token", ""), self._token):
+            raise Refused(403, "This form is too old: open the page again.")
+        try:
+            said = self._ask(functools.partial(make_request, call.form.get("command"), call.form))[0]
+        except DoorcamError as error:
+            said = str(error)
+        ticket = secrets.token_urlsafe(8)
+        self._said[ticket] = said
+        if len(self._said) > WEB_CALLS:
+            self._said.popitem(last=False)
+        return Reply(303, "", headers=(("Location", "/?start=%d&said=%s#v%d" % (
+            page_number(call.form.get("start")), ticket,
+            page_number(call.form.get("into")) or page_number(call.form.get("number")))),))
+
+
+class Live:
+    """The newest picture for those who watch it in a browser. The main loop gives it, when somebody does; a thread of
+    theirs encodes it, once for all."""
+
+    def __init__(self):
+        self._news, self._encoding, self._watchers, self._due = threading.Condition(), threading.Lock(), 0, 0.0
+        self._number, self._picture, self._encoded = 0, None, (0, None)  # how many came; the newest; (number, JPEG)
+
+    def wanted(self):
+        """Whether it is time for another picture."""
+        return self._watchers > 0 and time.monotonic() >= self._due
+
+    def put(self, picture):
+        """Takes a picture (BGR) that changes no more."""
+        now = time.monotonic()
+        self._due = max(self._due, now - LIVE_PERIOD / 2) + LIVE_PERIOD
+        with self._news:
+            self._number, self._picture = self._number + 1, picture
+            self._news.notify_all()
+
+    def join(self):
+        """One more watches: the number of the newest picture; None if there are too many."""
+        with self._news:
+            if self._watchers >= WEB_WATCHERS:
+                return None
+            self._watchers += 1
+            return self._number
+
+    def leave(self):
+        with self._news:
+            self._watchers -= 1
+            self._picture = self._picture if self._watchers else None
+
+    def next(self, seen):
+        """(number, JPEG) of a picture that is newer than the one with the number `seen`; (seen, None) if none comes in
+        a second."""
+        with self._news:
+            if not self._news.wait_for(lambda: self._number != seen, 1.0):
+                return seen, None
+            number, picture = self._number, self._picture
+        with self._encoding:
+            if self._encoded[0] < number:
+                quality = [cv2.IMWRITE_JPEG_QUALITY, LIVE_QUALITY]
+                self._encoded = number, cv2.imencode(".jpg", at_most(picture, LIVE_WIDTH), quality)[1].tobytes()
+            return self._encoded
+
+
+class Web:
+    """Where browsers come in: listens, and serves each connection in a thread; requests() gives the main loop what they
+    want. Whatever is sent, no frame waits for it, and the terminal is not told."""
+
+    def __init__(self, host, port, path=None, log=None):
+        """path: of the known-faces file, None for the demo's own; log: of --log, None without. DoorcamError."""
+        self.site, self.live = Site(web_key(path), host, log, self._ask), Live()
+        self._asked, self._room = collections.deque(maxlen=2 * WEB_CALLS), threading.BoundedSemaphore(WEB_CALLS)
+        self._host, self._closed, self._failed = host, False, False
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            self._listener = socket.socket(family, kind)
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._listener.bind(address)
+            self._listener.listen(WEB_CALLS)
+        except (OSError, UnicodeError) as error:
+            raise DoorcamError("--web cannot listen on %s, port %d (%s): name another port, or a host of this machine's"
+                               % (host, port, why(error)))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def address(self):
+        """The address to open, with the key."""
+        host = socket.gethostname() if self._host in ("0.0.0.0", "::") else self._host
+        return "http://%s:%d/?key=%s" % ("[%s]" % host if ":" in host else host, self._listener.getsockname()[1],
+                                         self.site.key)
+
+    def requests(self):
+        """The Requests that came since this was asked last."""
+        return [self._asked.popleft() for _ in range(len(self._asked))]
+
+    def close(self):
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # ends accept()
+        self._listener.close()
+
+    def _ask(self, make):
+        """See Site."""
+        answered, said, until = threading.Event(), [], time.monotonic() + WEB_ANSWER - 1  # what is begun by then is
+        self._asked.append(make(answer=lambda *line: (said.extend(line), answered.set()), until=until))  # done in time
+        if not answered.wait(WEB_ANSWER):
+            raise Refused(503, "doorcam does not answer.")
+        return said
+
+    def _accept(self):
+        while not self._closed:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                time.sleep(0.1)  # too many files are open: not for ever
+                continue
+            taken = self._room.acquire(False)
+            try:
+                if taken:
+                    threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+                    continue
+            except RuntimeError:  # the system has no more threads
+                self._room.release()
+            connection.close()
+
+    def _serve(self, connection):
+        try:
+            with connection:
+                try:
+                    reply = self.site.reply(receive_call(connection))
+                except Refused as refused:
+                    reply = Reply(*refused.args)
+                connection.settimeout(WEB_SENDING)
+                if reply.text is None:
+                    self._stream(connection, reply)
+                else:
+                    connection.sendall(message(reply, self.site.policy))
+        except OSError:
+            pass  # it was too slow, or has gone
+        except Exception as error:
+            if not self._failed:
+                self._failed = True
+                say("the page of --web failed (%s, %s); please report it" % (type(error).__name__, why(error)))
+        finally:
+            self._room.release()
+
+    def _stream(self, connection, reply):
+        """Sends pictures until the watcher goes, or is too slow."""
+        number = self.live.join()
+        if number is None:
+            connection.sendall(message(Reply(503, "Too many watch."), self.site.policy))
+            return
+        try:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LIVE_BUFFER)
+            connection.settimeout(WEB_PATIENCE)
+            connection.sendall(message(reply, self.site.policy) + b"--picture\r\n")
+            while not self._closed:
+                number, jpeg = self.live.next(number)
+                if jpeg:
+                    connection.sendall(b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n--picture\r\n"
+                                       % (len(jpeg), jpeg))
+        finally:
+            self.live.leave()
 
 
 # ------------------------------------------------------------------------------------------------ command line
@@ -6692,6 +7234,15 @@ def number_option(kind, low, high, unit):
     return parse
 
 
+def web_option(text):
+    """(host, port) of [HOST:]PORT; ArgumentTypeError if it is none."""
+    found = re.match(r"^(?:\[([0-9A-Fa-f:.%\w]+)\]:|([^\s:/@\[\]]+):)?(\d{1,5})\Z", text)
+    if not found or int(found.group(3)) > 65535:
+        raise argparse.ArgumentTypeError("%s is no port, nor a host and a port, such as 8080 or 192.168.1.5:8080"
+                                         % printable(text[:40]))
+    return found.group(1) or found.group(2) or WEB_HOST, int(found.group(3))
+
+
 def path_option(text):
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError("it names no file")
@@ -6759,6 +7310,9 @@ def add_picture_options(add):
              "--flip and --mask can be for one of them, too (--flip back=180)")
     add("--headless", action="store_true", help="without a window")
     add("--fullscreen", action="store_true", help="fill the screen")
+    add("--web", metavar="[HOST:]PORT", type=web_option,
+        help="the window in a browser of this machine, with all visitors: the address is printed; with a HOST, such as "
+             "0.0.0.0 for all of this machine's, in others' browsers, too")
     add("--scale", metavar="FACTOR", action="append", type=of_a_door(number_option(float, 0.01, 4, "factor")),
         help="size of the picture in which faces are looked for; 0.25 is a quarter (default: about 320 pixels wide)")
     add("--flip", metavar="{%s}" % ",".join(FLIPS), action="append", type=of_a_door(flip_option),

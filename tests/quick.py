@@ -15,7 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # names of Python's, and of what in doorcam starts processes or loads dlib
 NEEDED = {"subprocess", "multiprocessing", "fork", "execv", "socket", "serve_forever", "tool",
           "Recognizer", "Child", "VisitCommand", "Mqtt", "CommandSocket", "PipelineCapture", "DlibEngine",
-          "dlib_uses_cuda",
+          "Web", "dlib_uses_cuda",
           "load_known_faces", "read_book", "House", "main"}  # which read a file in a process of its own
 HELD = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "socket.connect", "socket.bind"}  # audit events
 HARMLESS = ("fc-match",)      # doorcam asks for fonts with it, and does without where it is missing
