@@ -2560,8 +2560,8 @@ class Comparison:
                    float(rivals_odds[most]), strays)
 
 
-class Book(Gallery):
-    """The visitors as they are kept: enrolled, learned from, named, joined, forgotten; and what is not yet saved."""
+class Entries(Gallery):
+    """The visitors as they are kept: enrolled and learned from; and what is not yet saved."""
 
     def __init__(self, metric, visitors=(), numbers_given=0):
         super().__init__(metric)
@@ -2630,6 +2630,27 @@ class Book(Gallery):
         visitor.encodings = [one for one in visitor.encodings if one is not pair[0] and one is not pair[1]] + [joined]
         visitor.origins = {**visitor.origins, mark_of(joined): Origin(
             min(one.first for one in origins), max(one.last for one in origins), all(one.founding for one in origins))}
+
+    def encoded_anew(self, visitor, encoding):
+        """A visitor is known by this encoding of the book's engine from now on, and no other of that engine."""
+        encoding = np.asarray(encoding, np.float32)
+        visitor.use(self.metric.engine, [encoding])
+        if visitor.seen_count == 1:
+            visitor.origins = {**visitor.origins, mark_of(encoding): Origin(visitor.first_seen, visitor.first_seen)}
+        self._place(visitor)
+
+    def snapshot(self):
+        """What known_faces.dat is to hold, [encodings, metadata, numbers_given]; makes only records of who changed."""
+        for number in self.changed.intersection(self.visitors):
+            self._saved[number] = record_of(self.visitors[number], self.numbers_given)
+        self.changed.clear()
+        records = [self._saved[number] for number in self.visitors]
+        return [[encoding for encoding, _ in records], [metadata for _, metadata in records], self.numbers_given]
+
+
+class Book(Entries):
+    """And what their owner has them be: named, ignored, forgotten, joined, told apart. What is said of a visitor is
+    never undone by the program."""
 
     def merge(self, number, into):
         """Two entries are one person: visits, times and encodings of `number` go to `into`, and it is gone. Until the
@@ -2753,14 +2774,6 @@ class Book(Gallery):
         self.changed.add(visitor.number)
         return len(aside)
 
-    def encoded_anew(self, visitor, encoding):
-        """A visitor is known by this encoding of the book's engine from now on, and no other of that engine."""
-        encoding = np.asarray(encoding, np.float32)
-        visitor.use(self.metric.engine, [encoding])
-        if visitor.seen_count == 1:
-            visitor.origins = {**visitor.origins, mark_of(encoding): Origin(visitor.first_seen, visitor.first_seen)}
-        self._place(visitor)
-
     def name(self, number, name):
         """Gives a visitor a name, and thereby confirms what is kept; an empty one takes it away."""
         visitor = self.visitors[number]
@@ -2785,14 +2798,6 @@ class Book(Gallery):
             break
         self.changed.add(0)  # see ignore()
         return gone
-
-    def snapshot(self):
-        """What known_faces.dat is to hold, [encodings, metadata, numbers_given]; makes only records of who changed."""
-        for number in self.changed.intersection(self.visitors):
-            self._saved[number] = record_of(self.visitors[number], self.numbers_given)
-        self.changed.clear()
-        records = [self._saved[number] for number in self.visitors]
-        return [[encoding for encoding, _ in records], [metadata for _, metadata in records], self.numbers_given]
 
 
 class EncodeAnew:
@@ -5504,25 +5509,10 @@ class Mqtt:
         self.id = "doorcam_" + hashlib.sha256(machine + os.fsencode(os.path.realpath(book))).hexdigest()[:12]
         self.topic = self.id.replace("_", "/")
         self._config = "homeassistant/device/%s/config" % self.id
-        self._kept = collections.OrderedDict([(self._config, json.dumps(self.discovery()))])    # topic: payload
+        self._kept = collections.OrderedDict([(self._config, json.dumps(discovery(self.id, self.topic)))])    # topic: payload
         self._sent = {}                                 # topic: (payload, paho's info)
         self._keep("available", "online")
         self._client = self._start(broker)
-
-    def discovery(self):
-        """The payload by which Home Assistant makes a device of doorcam."""
-        def part(platform, topic, name, **more):
-            return dict(more, p=platform, name=name, unique_id="%s_%s" % (self.id, topic),
-                        **{"image_topic" if platform == "image" else "state_topic": "%s/%s" % (self.topic, topic)})
-        return {
-            "dev": {"ids": [self.id], "name": TITLE, "mf": TITLE, "mdl": "door camera", "sw": VERSION},
-            "o": {"name": TITLE, "sw": VERSION, "url": self.ABOUT},
-            "availability_topic": self.topic + "/available",
-            "cmps": {"at_door": part("binary_sensor", "at_door", "Somebody at the door", device_class="occupancy"),
-                     "who": part("sensor", "who", "Who is at the door", icon="mdi:account-multiple"),
-                     "last": part("sensor", "last", "Last visitor", icon="mdi:account-clock"),
-                     "event": part("event", "event", "Visit", event_types=list(self.EVENTS), icon="mdi:walk"),
-                     "picture": part("image", "picture", "Last visit", content_type="image/jpeg")}}
 
     def _start(self, broker):
         """paho's client, which connects from now on, again and again."""
@@ -5640,6 +5630,23 @@ class Mqtt:
                 last = self._client.publish(self.topic + "/available", "offline", 1, True)
             time.sleep(0.02)
         self._client.disconnect()
+
+
+def discovery(identity, base):
+    """The payload by which Home Assistant makes a device of the doorcam with this identity, whose topics are below
+    `base`."""
+    def part(platform, topic, name, **more):
+        return dict(more, p=platform, name=name, unique_id="%s_%s" % (identity, topic),
+                    **{"image_topic" if platform == "image" else "state_topic": "%s/%s" % (base, topic)})
+    return {
+        "dev": {"ids": [identity], "name": TITLE, "mf": TITLE, "mdl": "door camera", "sw": VERSION},
+        "o": {"name": TITLE, "sw": VERSION, "url": Mqtt.ABOUT},
+        "availability_topic": base + "/available",
+        "cmps": {"at_door": part("binary_sensor", "at_door", "Somebody at the door", device_class="occupancy"),
+                 "who": part("sensor", "who", "Who is at the door", icon="mdi:account-multiple"),
+                 "last": part("sensor", "last", "Last visitor", icon="mdi:account-clock"),
+                 "event": part("event", "event", "Visit", event_types=list(Mqtt.EVENTS), icon="mdi:walk"),
+                 "picture": part("image", "picture", "Last visit", content_type="image/jpeg")}}
 
 
 def arrived(info):
@@ -6001,6 +6008,73 @@ class Desk:
             mouth.close()
 
 
+class Doors(list):
+    """The Doors that are watched, and the turns of the main loop that their frames make."""
+
+    def __init__(self, places):
+        super().__init__()
+        self.places = places
+
+    def begin(self, book, visits):
+        """With this book from now on, and nobody there."""
+        for door in self:
+            door.begin(book, visits)
+        self[:] = self or [Door(book, visits, place.mask and Mask(place.mask), place.scale, place.name)
+                           for place in self.places]
+        self._stats = [Stats() for _ in self]
+
+    def play(self, lose):
+        """The turns of recordings, which end now."""
+        start = time.time() - max(recording_seconds(place.source) for place in self.places)
+        return beside_each_other(collections.OrderedDict(
+            (door, without_stills(read_recording(place.source, place.flip, start), str(place.source),
+                                  functools.partial(lose, door))) for door, place in zip(self, self.places)))
+
+    def watch(self, shift, lose):
+        """The turns of live cameras."""
+        news = threading.Event()
+        for door, place in zip(self, self.places):
+            door.camera = LiveCamera(place.source, place.flip, news=news)
+        return live_turns(self, shift, lose, news)
+
+    def count(self, frames):
+        """These are shown now."""
+        for door, _ in frames:
+            self._stats[self.index(door)].frame()
+
+    def now(self):
+        """The time of the newest frame."""
+        return max((door.moment for door in self if door.moment is not None), default=time.time())
+
+    def tracks(self):
+        return [track for door in self for track in door.tracks]
+
+    def end_tracks(self, now, all_of_them=False):
+        """Ends the tracks that are over; the Events that follow."""
+        return [event for door in self for event in door.end_tracks(now, all_of_them)]
+
+    def lost(self):
+        """The sources of which there is no picture, as texts."""
+        return [str(door.camera.source) for door in self if door.camera and door.camera.silent() > CAMERA_LOST]
+
+    def ended(self):
+        """Whether nothing more can come: recordings have an end, live cameras none."""
+        return all(door.camera is None or door.camera.ended for door in self)
+
+    def figures(self, recognitions, visitors):
+        """What --stats prints; CPU seconds include the ended recognition process."""
+        usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        several = {"doors": {door.name: stats.report() for door, stats in zip(self, self._stats)}}
+        return self._stats[0].report(
+            recognitions=recognitions, visitors=visitors,
+            cpu_seconds=sum(one.ru_utime + one.ru_stime for one in usage), **several if len(self) > 1 else {})
+
+    def close(self):
+        for door in self:
+            if door.camera:
+                door.camera.close()
+
+
 class House:
     """All that watching the door needs, put together from the options: the book and its visits, the Doors, recognition,
     the file, the log, the window."""
@@ -6018,7 +6092,7 @@ class House:
         if self.path:
             self.loading = load_in_steps(self.path, metric, live=not self.sync)
             next(self.loading)  # starts the process
-        self.places, self.doors = places, []
+        self.doors = Doors(places)
         self.telling, self.notify = Telling(options), Notify()
         self.desk = Desk([CommandSocket(self.path)] if self.path else [])
         self.telling.tellers += self.desk.mouths
@@ -6032,11 +6106,7 @@ class House:
         """Starts with a book, and nobody there."""
         self.book, book.tolerance, book.gap = book, self.options.tolerance, self.options.visit_gap
         self.visits, self.recognition.anew = Visits(book), EncodeAnew(book)
-        for door in self.doors:
-            door.begin(book, self.visits)
-        self.doors = self.doors or [
-            Door(book, self.visits, place.mask and Mask(place.mask), place.scale, place.name) for place in self.places]
-        self.stats = [Stats() for _ in self.doors]
+        self.doors.begin(book, self.visits)
         self.saver = Saver(None if self.loading else self.path, book)
 
     def run(self):
@@ -6046,23 +6116,16 @@ class House:
         if self.web:
             put_line("in a browser: " + self.web.address())
         at_speed = paced if self.view.window.lasts else iter  # iter: as fast as it can
-        if self.places[0].source.kind == "demo":
+        if self.doors.places[0].source.kind == "demo":
             portraits = demo_portraits(os.path.join(os.path.dirname(os.path.realpath(__file__)), EXAMPLE))
             while not self.watch_the_door(at_speed(beside_each_other(
                     {self.doors[0]: demo_frames(portraits, time.time())}))) and self.view.window.lasts:
                 self.finish_visits()
                 self.begin(self.book if self.path else Book(self.book.metric))
         elif self.sync:
-            start = time.time() - max(recording_seconds(place.source) for place in self.places)
-            self.watch_the_door(at_speed(beside_each_other(collections.OrderedDict(
-                (door, without_stills(read_recording(place.source, place.flip, start), str(place.source),
-                                      functools.partial(self.lose, door)))
-                for door, place in zip(self.doors, self.places)))))
+            self.watch_the_door(at_speed(self.doors.play(self.lose)))
         else:
-            news = threading.Event()
-            for door, place in zip(self.doors, self.places):
-                door.camera = LiveCamera(place.source, place.flip, news=news)
-            self.watch_the_door(live_turns(self.doors, self.shift, self.lose, news))
+            self.watch_the_door(self.doors.watch(self.shift, self.lose))
 
     def lose(self, door, moment):
         """There has been no picture of a door since `moment`."""
@@ -6084,23 +6147,14 @@ class House:
             self.take_book()
             self.look_after(now)
             events = self.find_faces(frames, now)
-            for door, _ in frames:
-                self.stats[self.doors.index(door)].frame()
+            self.doors.count(frames)
             requests = self.view.show(self.doors, self.visits, now, self.notice(), bool(frames))
-            self.tell(events + self.end_stays(now))
+            events += self.doors.end_tracks(now)
+            self.tell(events + self.visits.end(self.doors.tracks(), now))
             if self.stop.asked or not self.desk.turn(requests, self.do, self.saver, closed=self.loading):
                 return True
             self.saver.save_when_due()
         return False
-
-    def now(self):
-        """The time of the newest frame."""
-        return max((door.moment for door in self.doors if door.moment is not None), default=time.time())
-
-    def end_stays(self, now):
-        """Ends the tracks and the visits that are over; the Events that follow."""
-        events = [event for door in self.doors for event in door.end_tracks(now)]
-        return events + self.visits.end([track for door in self.doors for track in door.tracks], now)
 
     def tell(self, events):
         """Tells of events, each with the picture of its door."""
@@ -6126,15 +6180,14 @@ class House:
             self.telling.mqtt.see(self.visits.at_door(now), self.book)
         self.telling.look_after()
         if self.notify.wanted:
-            lost = [str(door.camera.source) for door in self.doors
-                    if door.camera and door.camera.silent() > CAMERA_LOST]
+            lost = self.doors.lost()
             self.notify.tell("No picture from " + " and ".join(lost) if lost else
                              self.notice() or "Visitors known: %d" % len(self.book),
                              self.recognition.works() and all(door.frame is not None for door in self.doors))
         days = self.options.forget_after
         if days and not self.loading and not 0 <= now - self.forgot_at < FORGET_PERIOD:
             self.forgot_at = now
-            there = set(self.visits.going()) | {track.visitor for door in self.doors for track in door.tracks}
+            there = set(self.visits.going()) | {track.visitor for track in self.doors.tracks()}
             count = forget_unnamed(self.book, there, days, now)
             if count:
                 put_line("%d without a name, not seen for %g days: forgotten" % (count, days))
@@ -6157,39 +6210,27 @@ class House:
         if request.command == "enlarge":
             return self.view.enlarge(request.arguments["door"], self.doors)
         if request.command == "there":
-            now = self.now()
+            now = self.doors.now()
             return {visitor.number: round(visitor.at_door(now)) for visitor in self.visits.at_door(now)}
         if request.command == "page":
-            return make_sheet(self.book, self.visits, self.now(), **request.arguments)
+            return make_sheet(self.book, self.visits, self.doors.now(), **request.arguments)
         said = obey(self.book, request)
         put_line(printable(said))
         return said
 
-    def figures(self):
-        """What --stats prints; CPU seconds include the ended recognition process."""
-        usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        several = {"doors": {door.name: stats.report() for door, stats in zip(self.doors, self.stats)}}
-        return self.stats[0].report(
-            recognitions=self.recognition.answers(), visitors=len(self.book),
-            cpu_seconds=sum(one.ru_utime + one.ru_stime for one in usage), **several if len(self.doors) > 1 else {})
-
     def finish_visits(self):
         """Ends what goes on, and saves. The visits before live cameras may go on when doorcam starts again: if they do
         not, it is told then that they are over."""
-        now = self.now()
-        over = all(door.camera is None or door.camera.ended for door in self.doors)
+        now = self.doors.now()
         try:
-            events = [event for door in self.doors for event in door.end_tracks(now, True)]
-            self.tell(events + self.visits.end([], now, over))
+            self.tell(self.doors.end_tracks(now, True) + self.visits.end([], now, self.doors.ended()))
         finally:
             self.saver.close()
             self.desk.give_answers()
 
     def close(self):
         """Releases everything."""
-        for door in self.doors:
-            if door.camera:
-                door.camera.close()
+        self.doors.close()
         if self.loading:
             self.loading.close()
         self.recognition.close()
@@ -6291,7 +6332,7 @@ def watch(options):
         finally:
             house.close()
             if options.stats:
-                put_line(json.dumps(house.figures()))
+                put_line(json.dumps(house.doors.figures(house.recognition.answers(), len(house.book))))
     return 0
 
 
