@@ -1781,6 +1781,14 @@ SIGHTING_SECONDS = 0.5        # s between two encodings for which the later one 
 MOST_WEIGHT = 3.0             # of one encoding: a slow board's looks are worth more, but none is worth everything
 EVIDENCE_SIGHTINGS = 30       # encodings of a track that are kept
 FLOW_ERROR = 12.0             # levels of 255 by which a point's surroundings may change; what was hidden: 30 and more
+LIFE_PERIOD = 1.0             # s between two looks at whether a face lives
+LIFE_SIDE, LIFE_BLUR = 75, 9  # pixels of its picture for that; in which noise is blurred away
+STILL = 0.0035                # change inside a face: a poster's under noise of 6 levels is 0.003, that of the calmest
+                              # half second of people who stand there 0.004 to 0.05
+LIVES = 0.01                  # change that only a living face shows; so often more than not,
+LIVE_LOOKS = 3                # to tell a person from a picture that is known
+LIFE_WIDTH = 48               # pixels; who is smaller is never taken for a picture,
+PICTURE_LOOKS = 60            # nor who was seen less often without any life
 
 
 class Motion:
@@ -1862,6 +1870,25 @@ def moved_box(box, before, after):
     return (y - height, x + width, y + height, x - width)
 
 
+def change_inside(before, after):
+    """How much the inside of a face has changed between two grey pictures of it, LIFE_SIDE square: 0 for the same to 1;
+    None where nothing can be told. Where the face lies, how it is turned or foreshortened and how bright it is counts
+    for nothing: one is laid onto the other (ECC: Evangelidis and Psarakis, PAMI 2008), and what is left is compared.
+    """
+    try:
+        matrix = cv2.findTransformECC(before, after, np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE,
+                                      (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 40, 1e-4), None, LIFE_BLUR)[1]
+    except cv2.error:  # they have nothing in common, or nothing to be seen in them
+        return None
+    pair = [cv2.GaussianBlur(picture.astype(np.float32), (LIFE_BLUR, LIFE_BLUR), 0) for picture in (before, after)]
+    pair[1] = cv2.warpAffine(pair[1], matrix, (LIFE_SIDE, LIFE_SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                             borderMode=cv2.BORDER_REPLICATE)
+    edge = LIFE_SIDE // 4
+    first, second = [part - part.mean() for part in (one[edge:-edge, edge:-edge] for one in pair)]
+    size = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return 1.0 - float(np.sum(first * second)) / size if size > 0 else None
+
+
 class Before(typing.NamedTuple):
     """How it was before a track was taken for a visitor, to go back to."""
     name: str                   # of the visitor
@@ -1891,10 +1918,14 @@ class Track:
         self.visitor = None         # the number, once decided
         self.before = None          # what was Before that; None: it is not taken back
         self.picture, self.quality = None, 0.0  # the best of the stay
+        self.compared, self.face = -math.inf, None  # s; the face as it was when it last lived, see _look_for_life
+        self.still, self.lively = 0, 0  # looks in a row without life; looks with much, less those without
+        self.hidden = False         # it is a picture that is known as one
 
     def shift(self, seconds):
         """The clock was set by so many seconds."""
         self.began, self.seen, self.encoded = self.began + seconds, self.seen + seconds, self.encoded + seconds
+        self.compared += seconds
         if self.before and self.before.met:
             first, begun, last = self.before.so_far[:3]
             self.before.so_far[:3] = first + (seconds if first == begun else 0), begun + seconds, last + seconds
@@ -1921,6 +1952,8 @@ class Track:
     def take(self, face, now):
         """Adds what a face that belongs to the track shows."""
         self.box, self.seen, self.sure_place, self.missed = face.box, now, True, 0
+        if face.picture is not None and not 0 <= now - self.compared < LIFE_PERIOD:
+            self._look_for_life(face, now)
         if face.encoding is None:
             return
         away, self.encoded = now - self.encoded, now
@@ -1933,6 +1966,22 @@ class Track:
         quality = picture_quality(face)
         if face.picture is not None and quality > self.quality:
             self.picture, self.quality = face.picture, quality
+
+    def _look_for_life(self, face, now):
+        """Counts whether the inside of the face has changed since it last did: a living one is never still for long."""
+        grey = cv2.resize(cv2.cvtColor(face.picture, cv2.COLOR_BGR2GRAY), (LIFE_SIDE, LIFE_SIDE),
+                          interpolation=cv2.INTER_AREA)
+        change = None if self.face is None else change_inside(self.face, grey)
+        self.compared = now
+        if change is None or change > STILL:
+            self.face, self.still = grey, 0
+        elif box_width(face.box) >= LIFE_WIDTH:
+            self.still += 1
+        self.lively = max(0, self.lively + (1 if change is not None and change > LIVES else -1))
+
+    def lives(self):
+        """Whether it is beyond doubt that this is no picture of somebody."""
+        return self.lively >= LIVE_LOOKS
 
 
 def good_sighting(face, metric):
@@ -2079,7 +2128,7 @@ class Visitor:
     """One person in the book. Times are seconds since the epoch."""
     __slots__ = ("number", "name", "first_seen", "first_seen_this_interaction", "last_seen", "seen_count",
                  "seen_frames", "encodings", "jpeg", "quality", "seconds_before", "longest", "apart", "ignored",
-                 "engine", "others", "extra", "shown_new")
+                 "engine", "others", "extra", "shown_new", "is_picture")
     OF_VISITS = ("first_seen", "first_seen_this_interaction", "last_seen", "seen_count", "seen_frames",
                  "seconds_before", "longest", "jpeg", "quality", "apart")  # what a sight of the visitor may change
 
@@ -2094,6 +2143,7 @@ class Visitor:
         self.longest = 0.0                              # s, of the visits before this one
         self.name, self.ignored = "", False
         self.apart = set()                              # numbers of visitors seen in one frame with this one
+        self.is_picture = False                         # a picture of this face was seen: no visit before it lives
         self.extra = {}                                 # what other programs keep in the record
         self.shown_new = -math.inf                      # since when the label says so; infinite: it has not yet
 
@@ -2341,6 +2391,7 @@ class Book(Gallery):
         stays.first_seen = min(gone.first_seen, stays.first_seen)
         stays.last_seen, stays.first_seen_this_interaction = later.last_seen, begun
         stays.name, stays.ignored = stays.name or gone.name, stays.ignored or gone.ignored
+        stays.is_picture = stays.is_picture or gone.is_picture
         stays.apart |= gone.apart
         if stays.ignored:  # no picture is kept of them
             stays.jpeg, stays.quality = None, 0.0
@@ -2519,6 +2570,13 @@ class Visits:
             self._met.discard(visitor.number)
         return Event("mistaken", now, visitor.number, visitor.seen_count + 1) if before.told else None
 
+    def end_picture(self, visitor, since):
+        """What was seen of the visitor since then was a picture: the visit was over then; the Event "left"."""
+        visitor.last_seen = max(visitor.first_seen_this_interaction, min(visitor.last_seen, since))
+        self.book.changed.add(visitor.number)
+        self._going.remove(visitor.number)
+        return Event("left", visitor.last_seen, visitor.number, visitor.seen_count, visitor.this_visit())
+
     def end(self, tracks, now, all_of_them=False):
         """The Events "left" of those who were not seen for the gap; tracks: those in all pictures."""
         present = {visitor.number for visitor in (self.book[track.visitor] for track in tracks) if visitor}
@@ -2590,9 +2648,12 @@ class Greeter:
 
     def _decide(self, track, tracks, now, last_chance=False):
         """Decides who a track is, if its evidence tells; the Events that follow."""
+        if track.visitor is not None and track.still >= PICTURE_LOOKS:
+            return self._take_for_picture(track)
         if track.visitor is not None:
             return self._see(track, now) + self._reconsider(track, tracks, now)
-        if not track.evidence or not track.agrees():
+        track.hidden = self._is_known_picture(track)
+        if track.hidden or not track.evidence or not track.agrees():
             return []
         found = self.book.lookup_known_face(track.mean(), self._visible(tracks))
         best, visitor = found[0] if found else (-math.inf, None)
@@ -2605,6 +2666,25 @@ class Greeter:
             track.visitor, track.enrolled = visitor.number, True
             return [self.visits.enrol(visitor, track.began, now, track.sightings)]
         return []
+
+    def _take_for_picture(self, track):
+        """What shows no life is a picture: its visit ends where it began, and it makes none again before it lives; the
+        Events that follow. Who was enrolled for it may be somebody who was there, too."""
+        visitor = self.book[track.visitor]
+        visitor.is_picture = True
+        if track.enrolled:
+            for other in filter(None, map(self.book.__getitem__, visitor.apart)):
+                other.apart.discard(visitor.number)
+                self.book.changed.add(other.number)
+            visitor.apart = set()
+        track.visitor, track.before, track.enrolled, track.hidden, track.lively = None, None, False, True, 0
+        return [self.visits.end_picture(visitor, track.began)] if visitor.number in self.visits.going() else []
+
+    def _is_known_picture(self, track):
+        """Whether a track that has not come to life looks like somebody of whom there is a picture; be it that the
+        person stands beside it."""
+        found = self.book.lookup_known_face(track.mean()) if track.evidence and not track.lives() else []
+        return bool(found) and found[0][1].is_picture and found[0][0] >= self.metric.caution
 
     def _settle(self, track, tracks, visitor, now):
         """The track is this visitor. Another track that was the visitor until a moment ago is thereby over."""
@@ -2867,7 +2947,7 @@ class Door:
         """The Marks of the faces in the picture."""
         self.greeter.keep_up(self.tracks)
         tracks = [track for track in self.tracks
-                  if now - track.seen < BOX_LOST or (track.sure_place and not track.missed)]
+                  if not track.hidden and (now - track.seen < BOX_LOST or (track.sure_place and not track.missed))]
         visitors = [self.greeter.book[track.visitor] for track in tracks]
         for visitor in filter(None, visitors):
             visitor.shown_new = min(visitor.shown_new, now)  # however long recognition has taken, or a clock is set
@@ -2981,7 +3061,7 @@ def record_of(visitor, numbers_given):
         metadata[key] = datetime.datetime.fromtimestamp(getattr(visitor, key))
         metadata["utc"][key] = float(getattr(visitor, key)), metadata[key]
     for key, kind in (("number", int), ("name", str), ("ignored", bool), ("engine", str), ("seconds_before", float),
-                      ("longest", float)):
+                      ("longest", float), ("is_picture", bool)):
         metadata[key] = kind(getattr(visitor, key))  # numpy's own numbers would name numpy's insides in the file
     for key in ("seen_count", "seen_frames"):
         metadata[key] = min(int(getattr(visitor, key)), MAX_NUMBER)
@@ -3193,7 +3273,7 @@ def read_picture(value):
 SEEN_KEYS = ("first_seen", "first_seen_this_interaction", "last_seen")  # in the order of time
 OWN_KEYS = SEEN_KEYS + ("seen_count", "seen_frames", "face_image", "number", "name", "ignored", "engine", "longest",
                         "seconds_before", "face_image_quality", "encodings", "other_encodings", "apart",
-                        "numbers_given", "utc")
+                        "numbers_given", "utc", "is_picture")
 
 
 def read_visitor(encoding, metadata):
@@ -3214,6 +3294,7 @@ def read_visitor(encoding, metadata):
     visitor.seconds_before = read_number(metadata, "seconds_before", 0.0)
     visitor.longest = read_number(metadata, "longest", 0.0)
     visitor.name, visitor.ignored = clean_name(metadata.get("name") or ""), bool(metadata.get("ignored"))
+    visitor.is_picture = bool(metadata.get("is_picture"))
     visitor.apart = {number for number in (metadata.get("apart") or [])[:MAX_APART] if isinstance(number, int)}
     visitor.extra = {key: value for key, value in metadata.items() if key not in OWN_KEYS}
     return visitor
