@@ -1781,6 +1781,10 @@ SIGHTING_SECONDS = 0.5        # s between two encodings for which the later one 
 MOST_WEIGHT = 3.0             # of one encoding: a slow board's looks are worth more, but none is worth everything
 EVIDENCE_SIGHTINGS = 30       # encodings of a track that are kept
 FLOW_ERROR = 12.0             # levels of 255 by which a point's surroundings may change; what was hidden: 30 and more
+STEP_LOOKS, PATH_LOOKS = 24, 40  # looks at two faces, to tell whether they move in step; of a path that are kept
+STEP_MOTION = 0.1             # of a face's width, standard deviation: less tells nothing, wind moves a camera so much
+IN_STEP, IN_STEP_LOOKS = 0.9, 0.7  # agreement of two paths, and of the motions from look to look: mirrors and second
+                              # lenses have 0.92 to 1 and 0.7 to 1; one man twice, in two clips, 0.91 and 0.73 at most
 LIFE_PERIOD = 1.0             # s between two looks at whether a face lives
 LIFE_SIDE, LIFE_BLUR = 75, 9  # pixels of its picture for that; in which noise is blurred away
 STILL = 0.0035                # change inside a face: a poster's under noise of 6 levels is 0.003, that of the calmest
@@ -1870,6 +1874,26 @@ def moved_box(box, before, after):
     return (y - height, x + width, y + height, x - width)
 
 
+def in_step(first, second):
+    """Whether the faces of two tracks move in step, the one as the other or as its mirror image; None while they were
+    not seen together often enough, or did not move enough, to tell. Motion counts in widths of the face."""
+    moments = sorted(set(first.path) & set(second.path))
+    if len(moments) < STEP_LOOKS:
+        return None
+    paths = [np.array([track.path[moment] for moment in moments]) for track in (first, second)]
+    one, other = [(path[:, :2] - path[:, :2].mean(axis=0)) / path[:, 2].mean() for path in paths]
+    if max(one.std(), other.std()) < STEP_MOTION:
+        return None
+    return any(agreement(one, other * side) >= IN_STEP
+               and agreement(np.diff(one, axis=0), np.diff(other * side, axis=0)) >= IN_STEP_LOOKS
+               for side in ((1, 1), (-1, 1)))
+
+
+def agreement(one, other):
+    """How well two series of motions agree: 1 if they are the same, 0 if they have nothing in common or one is none."""
+    return 2 * float(np.sum(one * other)) / (float(np.sum(one ** 2) + np.sum(other ** 2)) or 1.0)
+
+
 def change_inside(before, after):
     """How much the inside of a face has changed between two grey pictures of it, LIFE_SIDE square: 0 for the same to 1;
     None where nothing can be told. Where the face lies, how it is turned or foreshortened and how bright it is counts
@@ -1910,6 +1934,7 @@ class Track:
         self.encoded = -math.inf    # s, last encoding
         self.sure_place = True      # the box was followed without a break since `seen`
         self.missed = 0             # looks in a row without it
+        self.path = collections.OrderedDict()  # moment of a look: x, y of the middle, width; the last PATH_LOOKS
         self.enrolled = False       # the visitor was enrolled in this stay
         self.evidence = []          # encodings of good sightings, the last EVIDENCE_SIGHTINGS
         self.sightings = 0          # how many there were
@@ -1926,6 +1951,7 @@ class Track:
         """The clock was set by so many seconds."""
         self.began, self.seen, self.encoded = self.began + seconds, self.seen + seconds, self.encoded + seconds
         self.compared += seconds
+        self.path = collections.OrderedDict((moment + seconds, place) for moment, place in self.path.items())
         if self.before and self.before.met:
             first, begun, last = self.before.so_far[:3]
             self.before.so_far[:3] = first + (seconds if first == begun else 0), begun + seconds, last + seconds
@@ -1952,6 +1978,10 @@ class Track:
     def take(self, face, now):
         """Adds what a face that belongs to the track shows."""
         self.box, self.seen, self.sure_place, self.missed = face.box, now, True, 0
+        top, right, bottom, left = face.box
+        self.path[now] = (left + right) / 2.0, (top + bottom) / 2.0, max(1.0, right - left)
+        if len(self.path) > PATH_LOOKS:
+            self.path.popitem(last=False)
         if face.picture is not None and not 0 <= now - self.compared < LIFE_PERIOD:
             self._look_for_life(face, now)
         if face.encoding is None:
@@ -2615,6 +2645,7 @@ class Greeter:
 
     def __init__(self, book, visits):
         self.book, self.visits, self.metric = book, visits, book.metric
+        self._twice = []                        # see _seen_twice(), in the newest look
 
     def keep_up(self, tracks):
         """Tracks of somebody who was joined with another entry are the other's; of somebody forgotten, nobody's."""
@@ -2628,9 +2659,10 @@ class Greeter:
         """Sees who the tracks are that the newest look has found, where their evidence tells; the Events that follow.
         tracks: all of the picture; one that turns out to be the end of another is taken out."""
         self.keep_up(tracks)
-        events = []
+        events, self._twice = [], self._seen_twice([track for track in tracks if not track.missed])
         for track in [track for track in tracks if not track.missed]:
             events += self._decide(track, tracks, now)
+        self._make_one(tracks)
         self._note_together(tracks)
         return events
 
@@ -2653,7 +2685,8 @@ class Greeter:
         if track.visitor is not None:
             return self._see(track, now) + self._reconsider(track, tracks, now)
         track.hidden = self._is_known_picture(track)
-        if track.hidden or not track.evidence or not track.agrees():
+        twice = any(track in pair[:2] and pair[1 - pair.index(track)].visitor is not None for pair in self._twice)
+        if track.hidden or not track.evidence or not track.agrees() or (twice and now - track.began < LOOKING_LIMIT):
             return []
         found = self.book.lookup_known_face(track.mean(), self._visible(tracks))
         best, visitor = found[0] if found else (-math.inf, None)
@@ -2737,11 +2770,37 @@ class Greeter:
         track.visitor, track.before, track.evidence = None, None, track.evidence[-ENOUGH_SIGHTINGS:]
         return [event] if event else []
 
+    def _seen_twice(self, tracks):
+        """[(track, other, sure)] of those that may be one person seen twice, in a mirror or by a second lens: nearer to
+        each other than two visits of anybody, and not seen to move otherwise; sure: they were seen to move in step."""
+        known = [(track, track.mean()) for track in tracks if track.evidence]
+        near = [(track, other) for index, (track, mean) in enumerate(known) for other, others in known[:index]
+                if distance(mean, others) < self.metric.learn_apart]
+        pairs = [(track, other, in_step(track, other)) for track, other in near]
+        return [pair for pair in pairs if pair[2] is not False]
+
+    def _make_one(self, tracks):
+        """Who is seen twice is one visitor: a track that is nobody's follows the other; two entries are joined. The
+        later of two that do not move in step any more is to be decided anew."""
+        seen, pairs = [track for track in tracks if not track.missed], [set(map(id, pair[:2])) for pair in self._twice]
+        for index, track in enumerate(seen):
+            if any(other.visitor == track.visitor and {id(track), id(other)} not in pairs for other in seen[:index]):
+                track.visitor, track.before, track.enrolled = None, None, False
+        for track, other, sure in self._twice:
+            first, second = [self.book[one.visitor] for one in (track, other)]
+            if sure and first and second and first is not second and may_be_joined(first, second):
+                self._join(*sorted((first, second), key=lambda one: -one.number), tracks=tracks)
+            elif sure and (first is None) != (second is None):
+                track.visitor = other.visitor = (first or second).number
+
     def _note_together(self, tracks):
-        """Visitors in one frame are different people, for ever."""
+        """Visitors in one frame are different people, for ever; but not who may be one, seen twice."""
         there = [self.book[number] for number in self._visible(tracks)]
+        doubtful = [{track.visitor, other.visitor} for track, other, _ in self._twice]
         for visitor in there:
             for other in there:
+                if {visitor.number, other.number} in doubtful:
+                    continue
                 if other is not visitor and len(visitor.apart) < MAX_APART and other.number not in visitor.apart:
                     visitor.apart.add(other.number)
                     self.book.changed.add(visitor.number)

@@ -595,3 +595,59 @@ def test_who_was_seen_beside_a_poster_is_not_kept_apart_from_it_for_ever(portrai
         story.look([poster.face(person(0)), owner.face(person(1), x=900)], story.now + 1.0)
     first, second = story.book[1], story.book[2]
     assert sorted(one.is_picture for one in (first, second)) == [False, True] and not first.apart | second.apart
+
+
+# ------------------------------------------------------------------------------------------------ seen twice
+
+def walk(story, seconds, encodings=(person(0), person(0)), step=lambda x, y: (-x, y), still=0.0):
+    """Two faces, the second of which moves as `step` says; both stand still for the first `still` seconds."""
+    random, looks, x, y = np.random.RandomState(2), int(seconds / STEP), 0.0, 0.0
+    for look in range(looks):
+        if look * STEP >= still:
+            x, y = 0.95 * x + 12 * random.normal(), 0.95 * y + 5 * random.normal()
+        other = step(x, y)
+        story.look([face(encodings[0], int(400 + x), int(300 + y)),
+                    face(encodings[1], int(1400 + other[0]), int(300 + other[1]))], story.now + STEP)
+    return story
+
+
+def stranger_to(x, y, random=np.random.RandomState(3), place=[0.0, 0.0]):
+    """Moves, but not as the other."""
+    place[:] = [0.95 * place[0] + 12 * random.normal(), 0.95 * place[1] + 5 * random.normal()]
+    return place
+
+
+@pytest.mark.parametrize("step", (lambda x, y: (-x, y), lambda x, y: (x, y)), ids=("mirror", "second lens"))
+def test_one_person_seen_twice_is_one_visitor_with_one_visit(step):
+    story = walk(Story(), 20, step=step)
+    assert story.events == [("new", 1)] and story.visitors() == [1, 1] and not story.book[1].apart
+    story.nobody(600)
+    walk(story, 20, step=step)
+    assert story.events == [("new", 1), ("left", 1), ("returned", 1)] and len(story.book) == 1
+
+
+def test_two_who_do_not_move_in_step_are_two_however_alike_they_are():
+    story = walk(Story(), 30, step=stranger_to)
+    assert story.events == [("new", 1), ("new", 2)] and story.book[1].apart == {2} and story.book[2].apart == {1}
+
+
+def test_two_whose_faces_differ_are_two_though_they_move_in_step():
+    story = walk(Story(), 20, encodings=(person(0), aside(person(0), 0.3)))
+    assert len(story.book) == 2 and story.book[1].apart == {2}
+
+
+@pytest.mark.parametrize("names, left", ((("", ""), 1), (("Anna", "Ben"), 2)))
+def test_two_entries_of_who_stood_still_join_when_they_move_in_step_unless_their_names_speak_against_it(names, left):
+    story = walk(Story(), 12, still=12)
+    assert len(story.book) == 2
+    for number, name in zip((1, 2), names):
+        story.book.name(number, name)
+    walk(story, 20)
+    assert len(story.book) == left and [kind for kind, _ in story.events] == ["new", "new"]
+
+
+def test_who_does_not_move_in_step_any_more_is_decided_anew():
+    story = walk(Story(), 20)
+    assert story.visitors() == [1, 1]
+    walk(story, 30, step=stranger_to)
+    assert sorted(story.visitors()) == [1, 2] and story.events == [("new", 1), ("new", 2)]
