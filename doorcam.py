@@ -1838,6 +1838,18 @@ SIGHTING_SECONDS = 0.5        # s between two encodings for which the later one 
 MOST_WEIGHT = 3.0             # of one encoding: a slow board's looks are worth more, but none is worth everything
 EVIDENCE_SIGHTINGS = 30       # encodings of a track that are kept
 FLOW_ERROR = 12.0             # levels of 255 by which a point's surroundings may change; what was hidden: 30 and more
+STEP_LOOKS, PATH_LOOKS = 24, 40  # looks at two faces, to tell whether they move in step; of a path that are kept
+STEP_MOTION = 0.1             # of a face's width, standard deviation: less tells nothing, wind moves a camera so much
+IN_STEP, IN_STEP_LOOKS = 0.9, 0.7  # agreement of two paths, and of the motions from look to look: mirrors and second
+                              # lenses have 0.92 to 1 and 0.7 to 1; one man twice, in two clips, 0.91 and 0.73 at most
+LIFE_PERIOD = 1.0             # s between two looks at whether a face lives
+LIFE_SIDE, LIFE_BLUR = 75, 9  # pixels of its picture for that; in which noise is blurred away
+STILL = 0.0035                # change inside a face: a poster's under noise of 6 levels is 0.003, that of the calmest
+                              # half second of people who stand there 0.004 to 0.05
+LIVES = 0.01                  # change that only a living face shows; so often more than not,
+LIVE_LOOKS = 3                # to tell a person from a picture that is known
+LIFE_WIDTH = 48               # pixels; who is smaller is never taken for a picture,
+PICTURE_LOOKS = 60            # nor who was seen less often without any life
 
 
 class Motion:
@@ -1919,6 +1931,45 @@ def moved_box(box, before, after):
     return (y - height, x + width, y + height, x - width)
 
 
+def in_step(first, second):
+    """Whether the faces of two tracks move in step, the one as the other or as its mirror image; None while they were
+    not seen together often enough, or did not move enough, to tell. Motion counts in widths of the face."""
+    moments = sorted(set(first.path) & set(second.path))
+    if len(moments) < STEP_LOOKS:
+        return None
+    paths = [np.array([track.path[moment] for moment in moments]) for track in (first, second)]
+    one, other = [(path[:, :2] - path[:, :2].mean(axis=0)) / path[:, 2].mean() for path in paths]
+    if max(one.std(), other.std()) < STEP_MOTION:
+        return None
+    return any(agreement(one, other * side) >= IN_STEP
+               and agreement(np.diff(one, axis=0), np.diff(other * side, axis=0)) >= IN_STEP_LOOKS
+               for side in ((1, 1), (-1, 1)))
+
+
+def agreement(one, other):
+    """How well two series of motions agree: 1 if they are the same, 0 if they have nothing in common or one is none."""
+    return 2 * float(np.sum(one * other)) / (float(np.sum(one ** 2) + np.sum(other ** 2)) or 1.0)
+
+
+def change_inside(before, after):
+    """How much the inside of a face has changed between two grey pictures of it, LIFE_SIDE square: 0 for the same to 1;
+    None where nothing can be told. Where the face lies, how it is turned or foreshortened and how bright it is counts
+    for nothing: one is laid onto the other (ECC: Evangelidis and Psarakis, PAMI 2008), and what is left is compared.
+    """
+    try:
+        matrix = cv2.findTransformECC(before, after, np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE,
+                                      (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 40, 1e-4), None, LIFE_BLUR)[1]
+    except cv2.error:  # they have nothing in common, or nothing to be seen in them
+        return None
+    pair = [cv2.GaussianBlur(picture.astype(np.float32), (LIFE_BLUR, LIFE_BLUR), 0) for picture in (before, after)]
+    pair[1] = cv2.warpAffine(pair[1], matrix, (LIFE_SIDE, LIFE_SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                             borderMode=cv2.BORDER_REPLICATE)
+    edge = LIFE_SIDE // 4
+    first, second = [part - part.mean() for part in (one[edge:-edge, edge:-edge] for one in pair)]
+    size = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return 1.0 - float(np.sum(first * second)) / size if size > 0 else None
+
+
 class Before(typing.NamedTuple):
     """How it was before a track was taken for a visitor, to go back to."""
     name: str                   # of the visitor
@@ -1940,6 +1991,7 @@ class Track:
         self.encoded = -math.inf    # s, last encoding
         self.sure_place = True      # the box was followed without a break since `seen`
         self.missed = 0             # looks in a row without it
+        self.path = collections.OrderedDict()  # moment of a look: x, y of the middle, width; the last PATH_LOOKS
         self.enrolled = False       # the visitor was enrolled in this stay
         self.evidence = []          # encodings of good sightings, the last EVIDENCE_SIGHTINGS
         self.sightings = 0          # how many there were
@@ -1950,10 +2002,15 @@ class Track:
         self.mistaken = set()       # numbers of visitors for whom it was taken, and is not any more
         self.before = None          # what was Before that; None: it is not taken back
         self.picture, self.quality = None, 0.0  # the best of the stay
+        self.compared, self.face = -math.inf, None  # s; the face as it was when it last lived, see _look_for_life
+        self.still, self.lively = 0, 0  # looks in a row without life; looks with much, less those without
+        self.hidden = False         # it is a picture that is known as one
 
     def shift(self, seconds):
         """The clock was set by so many seconds."""
         self.began, self.seen, self.encoded = self.began + seconds, self.seen + seconds, self.encoded + seconds
+        self.compared += seconds
+        self.path = collections.OrderedDict((moment + seconds, place) for moment, place in self.path.items())
         if self.before and self.before.met:
             so_far = self.before.so_far
             for key in SEEN_KEYS[so_far["first_seen"] != so_far["first_seen_this_interaction"]:]:
@@ -1981,6 +2038,12 @@ class Track:
     def take(self, face, now):
         """Adds what a face that belongs to the track shows."""
         self.box, self.seen, self.sure_place, self.missed = face.box, now, True, 0
+        top, right, bottom, left = face.box
+        self.path[now] = (left + right) / 2.0, (top + bottom) / 2.0, max(1.0, right - left)
+        if len(self.path) > PATH_LOOKS:
+            self.path.popitem(last=False)
+        if face.picture is not None and not 0 <= now - self.compared < LIFE_PERIOD:
+            self._look_for_life(face, now)
         if face.encoding is None:
             return
         away, self.encoded = now - self.encoded, now
@@ -1993,6 +2056,22 @@ class Track:
         quality = picture_quality(face)
         if face.picture is not None and quality > self.quality:
             self.picture, self.quality = face.picture, quality
+
+    def _look_for_life(self, face, now):
+        """Counts whether the inside of the face has changed since it last did: a living one is never still for long."""
+        grey = cv2.resize(cv2.cvtColor(face.picture, cv2.COLOR_BGR2GRAY), (LIFE_SIDE, LIFE_SIDE),
+                          interpolation=cv2.INTER_AREA)
+        change = None if self.face is None else change_inside(self.face, grey)
+        self.compared = now
+        if change is None or change > STILL:
+            self.face, self.still = grey, 0
+        elif box_width(face.box) >= LIFE_WIDTH:
+            self.still += 1
+        self.lively = max(0, self.lively + (1 if change is not None and change > LIVES else -1))
+
+    def lives(self):
+        """Whether it is beyond doubt that this is no picture of somebody."""
+        return self.lively >= LIVE_LOOKS
 
 
 def good_sighting(face, metric):
@@ -2165,7 +2244,8 @@ class Visitor:
     """One person in the book. Times are seconds since the epoch."""
     __slots__ = ("number", "name", "first_seen", "first_seen_this_interaction", "last_seen", "seen_count",
                  "seen_frames", "encodings", "jpeg", "quality", "seconds_before", "longest", "apart", "ignored",
-                 "engine", "others", "extra", "shown_new", "origins", "never", "latest", "before", "merged", "open")
+                 "engine", "others", "extra", "shown_new", "origins", "never", "latest", "before", "merged", "open",
+                 "is_picture")
     OF_VISITS = ("first_seen", "first_seen_this_interaction", "last_seen", "seen_count", "seen_frames",
                  "seconds_before", "longest", "jpeg", "quality", "apart", "open")  # what a sight may change,
     OF_LAST_VISIT = ("latest", "before", "merged")                      # and what lasts until the next visit
@@ -2187,6 +2267,7 @@ class Visitor:
         self.latest = None                              # the mean of the last track, an encoding of this engine
         self.before = None                              # so_far(OF_VISITS) before the last visit, None: not known
         self.merged = None                              # the two [Visitor, Visitor] who were made this one, see Book
+        self.is_picture = False                         # a picture of this face was seen: no visit before it lives
         self.extra = {}                                 # what other programs keep in the record
         self.shown_new = -math.inf                      # since when the label says so; infinite: it has not yet
 
@@ -2666,6 +2747,7 @@ class Book(Entries):
         stays.name, stays.ignored = stays.name or gone.name, stays.ignored or gone.ignored
         stays.never = (stays.never | gone.never) - {number, into}
         stays.latest, stays.before, stays.merged = latest, before, former
+        stays.is_picture = stays.is_picture or gone.is_picture
         if stays.ignored:  # no picture is kept of them
             for visitor in former + [stays]:
                 visitor.drop_pictures()
@@ -2936,6 +3018,15 @@ class Visits:
         return Event("mistaken", now, visitor.number, visitor.seen_count + 1,
                      door=self._where.get(visitor.number, "")) if before.told else None
 
+    def end_picture(self, visitor, since):
+        """What was seen of the visitor since then was a picture: the visit was over then; the Event "left"."""
+        visitor.last_seen = max(visitor.first_seen_this_interaction, min(visitor.last_seen, since))
+        self.book.changed.add(visitor.number)
+        self._going.remove(visitor.number)
+        visitor.open = False
+        return Event("left", visitor.last_seen, visitor.number, visitor.seen_count, visitor.this_visit(),
+                     door=self._where.pop(visitor.number, ""))
+
     def end(self, tracks, now, all_of_them=False):
         """The Events "left" of those who were not seen for the gap; tracks: those in all pictures."""
         present = {visitor.number for visitor in (self.book[track.visitor] for track in tracks) if visitor}
@@ -2977,6 +3068,7 @@ class Greeter:
 
     def __init__(self, book, visits, door=""):
         self.book, self.visits, self.metric, self.door = book, visits, book.metric, door
+        self._twice = []                        # see _seen_twice(), in the newest look
 
     def keep_up(self, tracks):
         """Tracks of somebody who was joined with another entry are the other's; of somebody forgotten, nobody's."""
@@ -2996,9 +3088,10 @@ class Greeter:
         """Sees who the tracks are that the newest look has found, where their evidence tells; the Events that follow.
         tracks: all of the picture; one that turns out to be the end of another is taken out."""
         self.keep_up(tracks)
-        events = []
+        events, self._twice = [], self._seen_twice([track for track in tracks if not track.missed])
         for track in [track for track in tracks if not track.missed]:
             events += self._decide(track, tracks, now)
+        self._make_one(tracks)
         self._note_together(tracks)
         return events
 
@@ -3016,9 +3109,13 @@ class Greeter:
 
     def _decide(self, track, tracks, now, last_chance=False):
         """Decides who a track is, if its evidence tells; the Events that follow."""
+        if track.visitor is not None and track.still >= PICTURE_LOOKS:
+            return self._take_for_picture(track)
         if track.visitor is not None:
             return self._see(track, now) + self._reconsider(track, tracks, now)
-        if not track.evidence or not track.agrees():
+        track.hidden = self._is_known_picture(track)
+        twice = any(track in pair[:2] and pair[1 - pair.index(track)].visitor is not None for pair in self._twice)
+        if track.hidden or not track.evidence or not track.agrees() or (twice and now - track.began < LOOKING_LIMIT):
             return []
         found = self.book.lookup_known_face(track.mean(), self._visible(tracks))
         best, visitor = found[0] if found else (-math.inf, None)
@@ -3034,6 +3131,25 @@ class Greeter:
             event = self.visits.enrol(visitor, track.began, now, track.sightings, self.door)
             return [event._replace(sure=track.sure)]
         return []
+
+    def _take_for_picture(self, track):
+        """What shows no life is a picture: its visit ends where it began, and it makes none again before it lives; the
+        Events that follow. Who was enrolled for it may be somebody who was there, too."""
+        visitor = self.book[track.visitor]
+        visitor.is_picture = True
+        if track.enrolled:
+            for other in filter(None, map(self.book.__getitem__, visitor.apart)):
+                other.apart.discard(visitor.number)
+                self.book.changed.add(other.number)
+            visitor.apart = set()
+        track.visitor, track.before, track.enrolled, track.hidden, track.lively = None, None, False, True, 0
+        return [self.visits.end_picture(visitor, track.began)] if visitor.number in self.visits.going() else []
+
+    def _is_known_picture(self, track):
+        """Whether a track that has not come to life looks like somebody of whom there is a picture; be it that the
+        person stands beside it."""
+        found = self.book.lookup_known_face(track.mean()) if track.evidence and not track.lives() else []
+        return bool(found) and found[0][1].is_picture and found[0][0] >= self.metric.caution
 
     def _settle(self, track, tracks, visitor, now):
         """The track is this visitor. Another track that was the visitor until a moment ago is thereby over."""
@@ -3089,11 +3205,37 @@ class Greeter:
         track.mistaken.add(visitor.number)
         return [event] if event else []
 
+    def _seen_twice(self, tracks):
+        """[(track, other, sure)] of those that may be one person seen twice, in a mirror or by a second lens: nearer to
+        each other than two visits of anybody, and not seen to move otherwise; sure: they were seen to move in step."""
+        known = [(track, track.mean()) for track in tracks if track.evidence]
+        near = [(track, other) for index, (track, mean) in enumerate(known) for other, others in known[:index]
+                if distance(mean, others) < self.metric.learn_apart]
+        pairs = [(track, other, in_step(track, other)) for track, other in near]
+        return [pair for pair in pairs if pair[2] is not False]
+
+    def _make_one(self, tracks):
+        """Who is seen twice is one visitor: a track that is nobody's follows the other; two entries are joined. The
+        later of two that do not move in step any more is to be decided anew."""
+        seen, pairs = [track for track in tracks if not track.missed], [set(map(id, pair[:2])) for pair in self._twice]
+        for index, track in enumerate(seen):
+            if any(other.visitor == track.visitor and {id(track), id(other)} not in pairs for other in seen[:index]):
+                track.visitor, track.before, track.enrolled = None, None, False
+        for track, other, sure in self._twice:
+            first, second = [self.book[one.visitor] for one in (track, other)]
+            if sure and first and second and first is not second and may_be_joined(first, second):
+                self._join(*sorted((first, second), key=lambda one: -one.number), tracks=tracks)
+            elif sure and (first is None) != (second is None):
+                track.visitor = other.visitor = (first or second).number
+
     def _note_together(self, tracks):
-        """Visitors in one frame are different people, for ever."""
+        """Visitors in one frame are different people, for ever; but not who may be one, seen twice."""
         there = [self.book[number] for number in self._visible(tracks)]
+        doubtful = [{track.visitor, other.visitor} for track, other, _ in self._twice]
         for visitor in there:
             for other in there:
+                if {visitor.number, other.number} in doubtful:
+                    continue
                 if other is not visitor and len(visitor.apart) < MAX_APART and other.number not in visitor.apart:
                     visitor.apart.add(other.number)
                     self.book.changed.add(visitor.number)
@@ -3322,7 +3464,7 @@ class Door:
         """The Marks of the faces in the picture."""
         self.greeter.keep_up(self.tracks)
         tracks = [track for track in self.tracks
-                  if now - track.seen < BOX_LOST or (track.sure_place and not track.missed)]
+                  if not track.hidden and (now - track.seen < BOX_LOST or (track.sure_place and not track.missed))]
         visitors = [self.greeter.book[track.visitor] for track in tracks]
         for visitor in filter(None, visitors):
             visitor.shown_new = min(visitor.shown_new, now)  # however long recognition has taken, or a clock is set
@@ -3437,7 +3579,7 @@ def record_of(visitor, numbers_given):
         metadata[key] = datetime.datetime.fromtimestamp(getattr(visitor, key))
         metadata["utc"][key] = float(getattr(visitor, key)), metadata[key]
     for key, kind in (("number", int), ("name", str), ("ignored", bool), ("engine", str), ("seconds_before", float),
-                      ("longest", float), ("open", bool)):
+                      ("longest", float), ("open", bool), ("is_picture", bool)):
         metadata[key] = kind(getattr(visitor, key))  # numpy's own numbers would name numpy's insides in the file
     for key in ("seen_count", "seen_frames"):
         metadata[key] = min(int(getattr(visitor, key)), MAX_NUMBER)
@@ -3669,7 +3811,7 @@ COUNTS = ("seen_count", "seen_frames")
 VISIT_NUMBERS = SEEN_KEYS + COUNTS + ("seconds_before", "longest", "quality")
 OWN_KEYS = SEEN_KEYS + ("seen_count", "seen_frames", "face_image", "number", "name", "ignored", "engine", "longest",
                         "seconds_before", "face_image_quality", "encodings", "other_encodings", "apart",
-                        "numbers_given", "utc", "open", "origins", "never", "latest", "before", "merged")
+                        "numbers_given", "utc", "open", "is_picture", "origins", "never", "latest", "before", "merged")
 
 
 def read_visitor(encoding, metadata):
@@ -3691,6 +3833,7 @@ def read_visitor(encoding, metadata):
     visitor.longest = read_number(metadata, "longest", 0.0)
     visitor.name, visitor.ignored = clean_name(metadata.get("name") or ""), bool(metadata.get("ignored"))
     visitor.open = bool(metadata.get("open"))
+    visitor.is_picture = bool(metadata.get("is_picture"))
     visitor.apart = {number for number in (metadata.get("apart") or [])[:MAX_APART] if isinstance(number, int)}
     visitor.extra = {key: value for key, value in metadata.items() if key not in OWN_KEYS}
     for read in (read_origins, read_never, read_before, read_latest):
@@ -5509,7 +5652,8 @@ class Mqtt:
         self.id = "doorcam_" + hashlib.sha256(machine + os.fsencode(os.path.realpath(book))).hexdigest()[:12]
         self.topic = self.id.replace("_", "/")
         self._config = "homeassistant/device/%s/config" % self.id
-        self._kept = collections.OrderedDict([(self._config, json.dumps(discovery(self.id, self.topic)))])    # topic: payload
+        self._kept = collections.OrderedDict([  # topic: payload
+            (self._config, json.dumps(discovery(self.id, self.topic)))])
         self._sent = {}                                 # topic: (payload, paho's info)
         self._keep("available", "online")
         self._client = self._start(broker)

@@ -6,6 +6,8 @@ import pickle
 import time
 import types
 
+import cv2
+import numpy as np
 import pytest
 
 import doorcam
@@ -591,3 +593,143 @@ def test_the_ignored_are_known_but_not_shown():
     assert story.visitors() == [1, 2] and len(story.book) == 2
     assert story.labels() == ["At door 3s"]
     assert [visitor.number for visitor in story.visits.at_door(story.now)] == [2]
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    """A portrait in the public domain, that of the demo."""
+    return doorcam.demo_portraits(os.path.join(os.path.dirname(doorcam.__file__), doorcam.EXAMPLE))[0]
+
+
+class Scene:
+    """What a camera sees of a face look by look: noise of 3 levels, light that changes, a box that is never the same.
+    `life`: how much the lower half of the face moves, in pixels of 150."""
+
+    def __init__(self, portrait, life=0.0):
+        self.portrait, self.life, self.looks, self.random = portrait, life, 0, np.random.RandomState(1)
+
+    def face(self, encoding, width=120, x=300):
+        self.looks += 1
+        random, rows = self.random, np.mgrid[0:150, 0:150].astype(np.float32)
+        inside = np.exp(-((rows[0] - 100) ** 2 + (rows[1] - 75) ** 2) / 800).astype(np.float32)
+        moved = rows[0] + inside * np.float32(self.life * random.normal())
+        picture = cv2.remap(self.portrait, rows[1], moved, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        scale, (right, down) = 1 + 0.02 * random.normal(), 2 * random.normal(size=2)
+        shaken = np.float32([[scale, 0, right], [0, scale, down]])
+        picture = cv2.warpAffine(picture, shaken, (150, 150), borderMode=cv2.BORDER_REPLICATE)
+        light = 1 + 0.2 * np.sin(self.looks / 100.0)
+        picture = np.clip(picture * light + random.normal(0, 3, picture.shape), 0, 255).astype(np.uint8)
+        return face(encoding, x=x, width=width)._replace(picture=picture)
+
+    def stand(self, story, encoding, seconds, **options):
+        """Is before the door for so long; the Events."""
+        return [event for _ in range(int(seconds)) for event in story.look([self.face(encoding, **options)],
+                                                                           story.now + 1.0)]
+
+
+def test_a_poster_is_gone_after_a_minute_and_makes_no_visit_again(portrait):
+    story, poster = Story(), Scene(portrait)
+    began = story.now + 1.0
+    poster.stand(story, person(0), 58)
+    assert story.events == [("new", 1)] and story.visits.at_door(story.now)
+    poster.stand(story, person(0), 10)
+    assert story.events == [("new", 1), ("left", 1)] and not story.visits.at_door(story.now)
+    assert (story.told[1].moment, story.told[1].seconds) == (began, 0.0)
+    assert story.labels() == []
+    story.nobody(10)  # somebody stands before it
+    poster.stand(story, person(0), 400)
+    assert len(story.events) == 2 and len(story.book) == 1 and story.labels() == []
+    again = Story(written_and_read(story.book), story.now + 86400)
+    Scene(portrait).stand(again, person(0), 100)
+    assert again.events == [] and len(again.book) == 1
+
+
+@pytest.mark.parametrize("life", (3.0, 6.0))
+def test_a_living_face_is_no_picture_however_long_it_stays(portrait, life):
+    story = Story()
+    Scene(portrait, life).stand(story, person(0), 300)
+    assert story.events == [("new", 1)] and not story.book[1].is_picture and story.visits.at_door(story.now)
+
+
+def test_who_is_on_a_poster_is_greeted_who_comes_alive_and_the_poster_beside_is_not(portrait):
+    story, poster, owner = Story(), Scene(portrait), Scene(portrait, 8.0)
+    poster.stand(story, person(0), 100)
+    assert story.events == [("new", 1), ("left", 1)]
+    for _ in range(100):
+        story.look([poster.face(person(0)), owner.face(person(0), x=900)], story.now + 1.0)
+    assert story.events[2:] == [("returned", 1)] and len(story.book) == 1 and len(story.labels()) == 1
+    poster.stand(story, person(0), 400)
+    assert story.events[3:] == [("left", 1)] and story.told[-1].seconds < 110
+
+
+def test_a_face_too_small_to_tell_and_one_in_which_nothing_is_seen_are_no_pictures(portrait):
+    story = Story()
+    Scene(portrait).stand(story, person(0), 200, width=doorcam.LIFE_WIDTH - 2)
+    story.nobody(10)
+    for _ in range(200):
+        story.look([face(person(1))], story.now + 1.0)
+    assert [kind for kind, _ in story.events] == ["new", "new"]
+
+
+def test_who_was_seen_beside_a_poster_is_not_kept_apart_from_it_for_ever(portrait):
+    story, poster, owner = Story(), Scene(portrait), Scene(portrait, 6.0)
+    for _ in range(100):
+        story.look([poster.face(person(0)), owner.face(person(1), x=900)], story.now + 1.0)
+    first, second = story.book[1], story.book[2]
+    assert sorted(one.is_picture for one in (first, second)) == [False, True] and not first.apart | second.apart
+
+
+# ------------------------------------------------------------------------------------------------ seen twice
+
+def walk(story, seconds, encodings=(person(0), person(0)), step=lambda x, y: (-x, y), still=0.0):
+    """Two faces, the second of which moves as `step` says; both stand still for the first `still` seconds."""
+    random, looks, x, y = np.random.RandomState(2), int(seconds / STEP), 0.0, 0.0
+    for look in range(looks):
+        if look * STEP >= still:
+            x, y = 0.95 * x + 12 * random.normal(), 0.95 * y + 5 * random.normal()
+        other = step(x, y)
+        story.look([face(encodings[0], int(400 + x), int(300 + y)),
+                    face(encodings[1], int(1400 + other[0]), int(300 + other[1]))], story.now + STEP)
+    return story
+
+
+def stranger_to(x, y, random=np.random.RandomState(3), place=[0.0, 0.0]):
+    """Moves, but not as the other."""
+    place[:] = [0.95 * place[0] + 12 * random.normal(), 0.95 * place[1] + 5 * random.normal()]
+    return place
+
+
+@pytest.mark.parametrize("step", (lambda x, y: (-x, y), lambda x, y: (x, y)), ids=("mirror", "second lens"))
+def test_one_person_seen_twice_is_one_visitor_with_one_visit(step):
+    story = walk(Story(), 20, step=step)
+    assert story.events == [("new", 1)] and story.visitors() == [1, 1] and not story.book[1].apart
+    story.nobody(600)
+    walk(story, 20, step=step)
+    assert story.events == [("new", 1), ("left", 1), ("returned", 1)] and len(story.book) == 1
+
+
+def test_two_who_do_not_move_in_step_are_two_however_alike_they_are():
+    story = walk(Story(), 30, step=stranger_to)
+    assert story.events == [("new", 1), ("new", 2)] and story.book[1].apart == {2} and story.book[2].apart == {1}
+
+
+def test_two_whose_faces_differ_are_two_though_they_move_in_step():
+    story = walk(Story(), 20, encodings=(person(0), aside(person(0), 0.3)))
+    assert len(story.book) == 2 and story.book[1].apart == {2}
+
+
+@pytest.mark.parametrize("names, left", ((("", ""), 1), (("Anna", "Ben"), 2)))
+def test_two_entries_of_who_stood_still_join_when_they_move_in_step_unless_their_names_speak_against_it(names, left):
+    story = walk(Story(), 12, still=12)
+    assert len(story.book) == 2
+    for number, name in zip((1, 2), names):
+        story.book.name(number, name)
+    walk(story, 20)
+    assert len(story.book) == left and [kind for kind, _ in story.events] == ["new", "new"]
+
+
+def test_who_does_not_move_in_step_any_more_is_decided_anew():
+    story = walk(Story(), 20)
+    assert story.visitors() == [1, 1]
+    walk(story, 30, step=stranger_to)
+    assert sorted(story.visitors()) == [1, 2] and story.events == [("new", 1), ("new", 2)]
