@@ -2730,8 +2730,7 @@ class Entries(Gallery):
 
 
 class Book(Entries):
-    """And what their owner has them be: named, ignored, forgotten, joined, told apart. What is said of a visitor is
-    never undone by the program."""
+    """And what their owner has them be, which the program never undoes: named, ignored, forgotten, joined, apart."""
 
     def merge(self, number, into):
         """Two entries are one person: visits, times and encodings of `number` go to `into`, and it is gone. Until the
@@ -3062,13 +3061,68 @@ class Visits:
             self.book.changed.add(visitor.number)
 
 
+class SeenTwice:
+    """Which faces of one picture may be one person seen twice, in a mirror or by a second lens: nearer to each other
+    than two visits of anybody, and not seen to move otherwise."""
+
+    def __init__(self, metric):
+        self._near, self._seen, self.pairs = metric.learn_apart, [], []  # (track, other, seen to move in step)
+
+    def look(self, tracks):
+        """Takes the tracks that the newest look has found."""
+        self._seen, known = tracks, [(track, track.mean()) for track in tracks if track.evidence]
+        near = [(track, other) for index, (track, mean) in enumerate(known) for other, others in known[:index]
+                if distance(mean, others) < self._near]
+        self.pairs = [pair for pair in [(track, other, in_step(track, other)) for track, other in near]
+                      if pair[2] is not False]
+
+    def waits(self, track):
+        """Whether a track may be somebody who is decided."""
+        return any(track in pair[:2] and pair[1 - pair.index(track)].visitor is not None for pair in self.pairs)
+
+    def to_join(self, book):
+        """[(Visitor, Visitor)] who are one; a track that is nobody's follows the other. The later of two that do not
+        move in step any more is to be decided anew."""
+        pairs, joined = [set(map(id, pair[:2])) for pair in self.pairs], []
+        for index, track in enumerate(self._seen):
+            if any(other.visitor == track.visitor and {id(track), id(other)} not in pairs
+                   for other in self._seen[:index]):
+                track.visitor, track.before, track.enrolled = None, None, False
+        for track, other, sure in self.pairs:
+            first, second = [book[one.visitor] for one in (track, other)]
+            if sure and first and second and first is not second and may_be_joined(first, second):
+                joined.append(sorted((first, second), key=lambda one: -one.number))
+            elif sure and (first is None) != (second is None):
+                track.visitor = other.visitor = (first or second).number
+        return joined
+
+
+def note_together(book, numbers, doubtful):
+    """Visitors in one frame are different people, for ever; but not who may be one, seen twice. doubtful: [{number,
+    number}] of these."""
+    there = [book[number] for number in numbers]
+    for visitor in there:
+        for other in there:
+            if other is not visitor and len(visitor.apart) < MAX_APART and other.number not in visitor.apart \
+                    and {visitor.number, other.number} not in doubtful:
+                visitor.apart.add(other.number)
+                book.changed.add(visitor.number)
+
+
+def is_known_picture(book, track):
+    """Whether a track that has not come to life looks like somebody of whom there is a picture; be it that the person
+    stands beside it."""
+    found = book.lookup_known_face(track.mean()) if track.evidence and not track.lives() else []
+    return bool(found) and found[0][1].is_picture and found[0][0] >= book.metric.caution
+
+
 class Greeter:
     """Says who the tracks of one picture are, and has the book learn from them. Who somebody is, it asks of the book;
     here stands what follows from the answer."""
 
     def __init__(self, book, visits, door=""):
         self.book, self.visits, self.metric, self.door = book, visits, book.metric, door
-        self._twice = []                        # see _seen_twice(), in the newest look
+        self._twice = SeenTwice(book.metric)
 
     def keep_up(self, tracks):
         """Tracks of somebody who was joined with another entry are the other's; of somebody forgotten, nobody's."""
@@ -3088,11 +3142,16 @@ class Greeter:
         """Sees who the tracks are that the newest look has found, where their evidence tells; the Events that follow.
         tracks: all of the picture; one that turns out to be the end of another is taken out."""
         self.keep_up(tracks)
-        events, self._twice = [], self._seen_twice([track for track in tracks if not track.missed])
+        events = []
+        self._twice.look([track for track in tracks if not track.missed])
         for track in [track for track in tracks if not track.missed]:
             events += self._decide(track, tracks, now)
-        self._make_one(tracks)
-        self._note_together(tracks)
+        for pair in self._twice.to_join(self.book):
+            gone, stays = [self.book[visitor.number] for visitor in pair]  # one may have been joined just now
+            if gone is not stays:
+                self._join(gone, stays, tracks)
+        doubtful = [{track.visitor, other.visitor} for track, other, _ in self._twice.pairs]
+        note_together(self.book, self._visible(tracks), doubtful)
         return events
 
     def part(self, over, tracks):
@@ -3113,9 +3172,9 @@ class Greeter:
             return self._take_for_picture(track)
         if track.visitor is not None:
             return self._see(track, now) + self._reconsider(track, tracks, now)
-        track.hidden = self._is_known_picture(track)
-        twice = any(track in pair[:2] and pair[1 - pair.index(track)].visitor is not None for pair in self._twice)
-        if track.hidden or not track.evidence or not track.agrees() or (twice and now - track.began < LOOKING_LIMIT):
+        track.hidden = is_known_picture(self.book, track)
+        twice = now - track.began < LOOKING_LIMIT and self._twice.waits(track)
+        if track.hidden or not track.evidence or not track.agrees() or twice:
             return []
         found = self.book.lookup_known_face(track.mean(), self._visible(tracks))
         best, visitor = found[0] if found else (-math.inf, None)
@@ -3138,18 +3197,10 @@ class Greeter:
         visitor = self.book[track.visitor]
         visitor.is_picture = True
         if track.enrolled:
-            for other in filter(None, map(self.book.__getitem__, visitor.apart)):
-                other.apart.discard(visitor.number)
-                self.book.changed.add(other.number)
+            self._no_longer_apart(visitor, visitor.apart)
             visitor.apart = set()
         track.visitor, track.before, track.enrolled, track.hidden, track.lively = None, None, False, True, 0
         return [self.visits.end_picture(visitor, track.began)] if visitor.number in self.visits.going() else []
-
-    def _is_known_picture(self, track):
-        """Whether a track that has not come to life looks like somebody of whom there is a picture; be it that the
-        person stands beside it."""
-        found = self.book.lookup_known_face(track.mean()) if track.evidence and not track.lives() else []
-        return bool(found) and found[0][1].is_picture and found[0][0] >= self.metric.caution
 
     def _settle(self, track, tracks, visitor, now):
         """The track is this visitor. Another track that was the visitor until a moment ago is thereby over."""
@@ -3198,47 +3249,15 @@ class Greeter:
             return []
         together = visitor.apart
         event = self.visits.take_back(visitor, before, now)
-        for other in filter(None, map(self.book.__getitem__, together - visitor.apart)):
-            other.apart.discard(visitor.number)
-            self.book.changed.add(other.number)
+        self._no_longer_apart(visitor, together - visitor.apart)
         track.visitor, track.before, track.evidence = None, None, track.evidence[-ENOUGH_SIGHTINGS:]
         track.mistaken.add(visitor.number)
         return [event] if event else []
 
-    def _seen_twice(self, tracks):
-        """[(track, other, sure)] of those that may be one person seen twice, in a mirror or by a second lens: nearer to
-        each other than two visits of anybody, and not seen to move otherwise; sure: they were seen to move in step."""
-        known = [(track, track.mean()) for track in tracks if track.evidence]
-        near = [(track, other) for index, (track, mean) in enumerate(known) for other, others in known[:index]
-                if distance(mean, others) < self.metric.learn_apart]
-        pairs = [(track, other, in_step(track, other)) for track, other in near]
-        return [pair for pair in pairs if pair[2] is not False]
-
-    def _make_one(self, tracks):
-        """Who is seen twice is one visitor: a track that is nobody's follows the other; two entries are joined. The
-        later of two that do not move in step any more is to be decided anew."""
-        seen, pairs = [track for track in tracks if not track.missed], [set(map(id, pair[:2])) for pair in self._twice]
-        for index, track in enumerate(seen):
-            if any(other.visitor == track.visitor and {id(track), id(other)} not in pairs for other in seen[:index]):
-                track.visitor, track.before, track.enrolled = None, None, False
-        for track, other, sure in self._twice:
-            first, second = [self.book[one.visitor] for one in (track, other)]
-            if sure and first and second and first is not second and may_be_joined(first, second):
-                self._join(*sorted((first, second), key=lambda one: -one.number), tracks=tracks)
-            elif sure and (first is None) != (second is None):
-                track.visitor = other.visitor = (first or second).number
-
-    def _note_together(self, tracks):
-        """Visitors in one frame are different people, for ever; but not who may be one, seen twice."""
-        there = [self.book[number] for number in self._visible(tracks)]
-        doubtful = [{track.visitor, other.visitor} for track, other, _ in self._twice]
-        for visitor in there:
-            for other in there:
-                if {visitor.number, other.number} in doubtful:
-                    continue
-                if other is not visitor and len(visitor.apart) < MAX_APART and other.number not in visitor.apart:
-                    visitor.apart.add(other.number)
-                    self.book.changed.add(visitor.number)
+    def _no_longer_apart(self, visitor, numbers):
+        for other in filter(None, map(self.book.__getitem__, numbers)):
+            other.apart.discard(visitor.number)
+            self.book.changed.add(other.number)
 
     def _learn_from(self, track, tracks):
         """What an ended track taught about its visitor: one more encoding, of a newcomer the mean of the whole stay;
@@ -3349,10 +3368,8 @@ class Door:
         self.picture = frame, scale
 
     def follow(self, grey, scale, now):
-        """Moves the boxes with what is in them, from the small grey picture before to this one.
-
-        A camera that changes its size has the boxes enlarged with its picture.
-        """
+        """Moves the boxes with what is in them, from the small grey picture before to this one; where a camera changes
+        its size, with its picture."""
         self._motion.look(grey, now)
         if self._grey is not None and self.tracks:
             boxes = [scale_box(track.box, self._scale) for track in self.tracks]
@@ -6163,23 +6180,35 @@ class Doors(list):
         """With this book from now on, and nobody there."""
         for door in self:
             door.begin(book, visits)
+        self._visits = visits
         self[:] = self or [Door(book, visits, place.mask and Mask(place.mask), place.scale, place.name)
                            for place in self.places]
         self._stats = [Stats() for _ in self]
 
-    def play(self, lose):
+    def lose(self, door, moment):
+        """There has been no picture of a door since `moment`."""
+        door.lose(moment)
+        self._visits.lose(moment, door.name)
+
+    def shift(self, door, seconds):
+        """The clock was set by so many seconds, as the camera of one door has noticed."""
+        door.shift(seconds)
+        if door is self[0]:
+            self._visits.shift(seconds)
+
+    def play(self):
         """The turns of recordings, which end now."""
         start = time.time() - max(recording_seconds(place.source) for place in self.places)
         return beside_each_other(collections.OrderedDict(
             (door, without_stills(read_recording(place.source, place.flip, start), str(place.source),
-                                  functools.partial(lose, door))) for door, place in zip(self, self.places)))
+                                  functools.partial(self.lose, door))) for door, place in zip(self, self.places)))
 
-    def watch(self, shift, lose):
+    def watch(self):
         """The turns of live cameras."""
         news = threading.Event()
         for door, place in zip(self, self.places):
             door.camera = LiveCamera(place.source, place.flip, news=news)
-        return live_turns(self, shift, lose, news)
+        return live_turns(self, self.shift, self.lose, news)
 
     def count(self, frames):
         """These are shown now."""
@@ -6220,8 +6249,7 @@ class Doors(list):
 
 
 class House:
-    """All that watching the door needs, put together from the options: the book and its visits, the Doors, recognition,
-    the file, the log, the window."""
+    """All that watching the door needs, put together from the options."""
 
     def __init__(self, options, stop):
         self.options, self.stop = options, stop
@@ -6267,20 +6295,9 @@ class House:
                 self.finish_visits()
                 self.begin(self.book if self.path else Book(self.book.metric))
         elif self.sync:
-            self.watch_the_door(at_speed(self.doors.play(self.lose)))
+            self.watch_the_door(at_speed(self.doors.play()))
         else:
-            self.watch_the_door(self.doors.watch(self.shift, self.lose))
-
-    def lose(self, door, moment):
-        """There has been no picture of a door since `moment`."""
-        door.lose(moment)
-        self.visits.lose(moment, door.name)
-
-    def shift(self, door, seconds):
-        """The clock was set by so many seconds, as the camera of one door has noticed."""
-        door.shift(seconds)
-        if door is self.doors[0]:
-            self.visits.shift(seconds)
+            self.watch_the_door(self.doors.watch())
 
     def watch_the_door(self, turns):
         """The main loop: for each frame, find the faces, see who they are, draw, show, save when due.

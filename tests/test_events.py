@@ -900,7 +900,8 @@ def test_forgetting_happens_once_an_hour(folder):
         forget_after = 1.0
     house, story = doorcam.House.__new__(doorcam.House), Story()
     house.options, house.forgot_at, house.book, house.doors, house.visits = (
-        Options(), -float("inf"), story.book, [story.door], story.visits)
+        Options(), -float("inf"), story.book, doorcam.Doors([]), story.visits)
+    house.doors.append(story.door)
     house.recognition = house.telling = house.notify = unittest.mock.MagicMock()
     house.loading = None
     times = []

@@ -239,7 +239,7 @@ def test_a_visit_as_home_assistant_is_told_of_it(folder, clip, broker, listener)
     assert listener.of(topics["last"])[-1] == "Мария".encode()
     came, left = listener.events()
     assert set(came) == set(left) == {"event_type", "visitor", "name", "visit", "time", "seconds", "seconds_away",
-                                      "sure"}
+                                      "sure", "door"}
     assert (came["event_type"], came["visitor"], came["name"], came["visit"]) == ("returned", 1, "Мария", 4)
     assert came["seconds"] is None and came["seconds_away"] > 1000 and 50 < came["sure"] <= 99
     assert (left["event_type"], left["visitor"], left["sure"]) == ("left", 1, None) and left["seconds"] in (2, 3)

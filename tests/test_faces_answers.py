@@ -131,7 +131,7 @@ def test_the_clock_is_set_while_a_look_is_under_way(watch, seconds):
     shown(one, [(PLAIN, now) for now in steps(0, 4)])
     (look, moment), (track,) = one.recognition.recognizer.look, one.doors[0].tracks
     assert moment > START + 3.5
-    one.shift(one.doors[0], seconds)
+    one.doors.shift(one.doors[0], seconds)
     one.recognition.recognizer.look, one.recognition.recognizer.kept = (look, moment + seconds), None  # the test's own clock
     shown(one, [(PLAIN, now + seconds) for now in steps(4, 4.5)])
     assert [event.kind for event in one.events] == ["new"] and one.doors[0].tracks == [track]

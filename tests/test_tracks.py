@@ -684,7 +684,7 @@ def test_whatever_happens_the_book_stays_sound(metric, seed):
 
 
 def check_soundness(story):
-    twice = {track.visitor for pair in story.door.greeter._twice for track in pair[:2]}
+    twice = {track.visitor for pair in story.door.greeter._twice.pairs for track in pair[:2]}
     assert all(story.visitors().count(number) == 1 or number in twice for number in story.visitors())
     for number, visitor in story.book.visitors.items():
         assert number == visitor.number and 1 <= len(visitor.encodings) <= doorcam.MAX_ENCODINGS
