@@ -4,6 +4,7 @@
   benchmark.py recognition FOLDER   who is greeted rightly, on a folder of clips or pictures: person/visit.mp4
   benchmark.py life FILE.npz        the same for encodings of one engine that were computed before; it takes seconds
   benchmark.py speed                frames, gaps, CPU, memory, waiting times on a live camera; how long one look takes
+  benchmark.py doors                several live cameras before one doorcam: frames, gaps, CPU, memory, waiting times
   benchmark.py range                how small a face, and how far away a visitor, is found and known
   benchmark.py boxes                how well the boxes keep up with a face that walks
   benchmark.py scale                books of 100 to 100,000 visitors
@@ -27,6 +28,7 @@ import pickle
 import random
 import re
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -43,7 +45,7 @@ import doorcam  # noqa: E402  (sets the threads of OpenBLAS before anything load
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 from helpers import STEP, Story, face, turns  # noqa: E402
-from processes import EXAMPLE, environment, process, xvfb  # noqa: E402
+from processes import EXAMPLE, PROGRAM, environment, process, xvfb  # noqa: E402
 
 ENGINES = {"dlib": ("dlib",), "opencv": ("opencv",), "both": ("dlib", "opencv")}    # what --engine asks for
 
@@ -777,14 +779,14 @@ def draw_portrait(frame, portrait, x, y, size):
     return doorcam.move_box(doorcam.picture_face(place), top, left)
 
 
-def scene_frames(name):
-    """[JPEG] of one cycle of one of the SCENES, in which the portraits sway."""
+def scene_frames(name, first=0):
+    """[JPEG] of one cycle of one of the SCENES, in which the portraits from the number `first` on sway."""
     (seconds, count, size, sway), scene, jpegs = SCENES[name], Scene(), []
     for moment in np.arange(seconds * RATE) / RATE:
         people = []
         for number in range(count if name != "somebody comes" or moment >= COMES else 0):
             x = scene.width * (number + 0.5) / count + sway * math.sin(2 * math.pi * (moment / seconds + number / 3))
-            people.append((number, x, 330 + 12 * math.sin(2 * math.pi * (moment / 2 + number / 4)), size))
+            people.append((first + number, x, 330 + 12 * math.sin(2 * math.pi * (moment / 2 + number / 4)), size))
         jpegs.append(to_jpeg(scene.frame(people)[0], 85))
     return jpegs
 
@@ -795,7 +797,7 @@ def file_frames(path, seconds):
     return [to_jpeg(frame) for frame, _ in itertools.islice(frames, int(seconds * RATE))]
 
 
-def serve_camera(jpegs, marked, pipe):
+def serve_camera(jpegs, marked, pipe, rate):
     """The camera's process: tells its port, then "first" and "comes" with the time when such a frame is sent."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)  # else it would keep frames for seconds
@@ -806,15 +808,15 @@ def serve_camera(jpegs, marked, pipe):
                 connection.recv(65536)
                 connection.sendall(b"HTTP/1.0 200 OK\r\n"
                                    b"Content-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n")
-                send_frames(connection, jpegs, marked, pipe)
+                send_frames(connection, jpegs, marked, pipe, rate)
 
 
-def send_frames(connection, jpegs, marked, pipe):
+def send_frames(connection, jpegs, marked, pipe, rate):
     """Sends each frame at its time, or not at all if the one before has not been taken until then."""
     connection.setblocking(False)
     began, left = time.monotonic(), b""
     for index in itertools.count():
-        number, due = index % len(jpegs), began + (index + 1) / RATE
+        number, due = index % len(jpegs), began + (index + 1) / rate
         if not index or number == marked:
             pipe.send(("comes" if index else "first", time.monotonic()))
         if not left:
@@ -826,11 +828,11 @@ def send_frames(connection, jpegs, marked, pipe):
 
 
 @contextlib.contextmanager
-def camera(jpegs, marked=None):
+def camera(jpegs, marked=None, rate=RATE):
     """(address, pipe) of a camera that is there for a while."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
-    server = context.Process(target=serve_camera, args=(jpegs, marked, theirs), daemon=True)
+    server = context.Process(target=serve_camera, args=(jpegs, marked, theirs, rate), daemon=True)
     server.start()
     try:
         yield "http://127.0.0.1:%d/" % ours.recv(), ours
@@ -995,6 +997,87 @@ def median_seconds(action, arguments):
     return np.median([seconds_of(action, one) for one in arguments])
 
 
+# ------------------------------------------------------------------------------------------------------- doors
+#
+# Cameras as those of `speed`, several before one doorcam that knows both portraits. In "somebody comes" that is so at
+# the last door, while the second portrait stands at all others.
+
+DOOR_SCENES = ("one face", "nobody", "somebody comes")
+RIGHT = "visitor 1 returned"   # what is said of who comes
+DOOR_COLUMNS = ("fps least", "fps most", "gap p50", "gap p99", "gap max", "CPU", "RSS MB", "PSS MB", "looks/s",
+                "label mean", "label max", "missed", "CPU x", "RSS x")
+
+
+def doors(options):
+    """Several live cameras before one doorcam: frames, gaps, CPU, memory, waiting times."""
+    names = set(options.scenes) | ({"one face"} if "somebody comes" in options.scenes else set())
+    scenes = {name: scene_frames(name, int(name == "one face")) for name in names}
+    with xvfb(1400, 900) as (_, display):
+        for rate, name in itertools.product(options.rates, options.scenes):
+            print("\n%s, %g frames a second, %g s; load of the machine before: %.1f"
+                  % (name, rate, options.seconds, os.getloadavg()[0]), flush=True)
+            others = "one face" if name == "somebody comes" else name
+            runs = [run_doors([scenes[others]] * (count - 1) + [scenes[name]], rate, display, options,
+                              COMES if name == "somebody comes" else None) for count in options.doors]
+            print_table(DOOR_COLUMNS, [("%d door%s" % (count, "s"[:count > 1]), run + [
+                run[index] / runs[0][index] for index in map(DOOR_COLUMNS.index, ("CPU", "RSS MB"))])
+                for count, run in zip(options.doors, runs)])
+    print("\nFps: of the doors with the fewest and the most frames shown. Gaps: ms, at the door where they are longest;\n"
+          "the start counts. CPU: seconds a second of doorcam with its recognition process, from %d s after the first frame\n"
+          "on. RSS: the most that both hold together, PSS: with what they share counted once. Label: s from the frame in which\n"
+          "somebody comes to the line that says who; missed: how often there was none, or a wrong one. x: times that\n"
+          "of the first row." % WARM_UP)
+
+
+def run_doors(scenes, rate, display, options, comes=None):
+    """The values of DOOR_COLUMNS, without the ratios, of doorcam with a camera for each of the scenes ([JPEG] at RATE);
+    comes: s of the last one's cycle after which somebody is there."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        faces = shutil.copy(EXAMPLE, os.path.join(folder, "known_faces.dat"))
+        command = [sys.executable, PROGRAM, "--stats", "--faces", faces, "--visit-gap", "3", "--engine", "opencv"]
+        pipes, lines, marks = [], [], []
+        for number, jpegs in enumerate(scenes, 1):
+            marked = int(comes * rate) if comes and number == len(scenes) else None
+            address, pipe = stack.enter_context(camera(jpegs[::RATE // rate], marked, rate))
+            command, pipes = command + ["--source", "door%d=%s" % (number, address)], pipes + [pipe]
+        errors = stack.enter_context(open(os.path.join(folder, "errors"), "w+"))
+        child = stack.enter_context(process(*command, env=environment(DISPLAY=display), stdout=subprocess.PIPE,
+                                            stderr=errors, text=True))
+        reader = threading.Thread(target=lambda: lines.extend((time.monotonic(), line) for line in child.stdout))
+        reader.start()
+        tree, end = Tree(child.pid), time.monotonic() + 60
+        while time.monotonic() < end and child.poll() is None:
+            if pipes[-1].poll(0.2):
+                marks.append(pipes[-1].recv())
+                end = marks[0][1] + options.seconds
+            tree.sample()
+        child.terminate()
+        child.wait(30)
+        reader.join(10)
+        errors.seek(0)
+        figures = next((json.loads(line) for _, line in lines if line.startswith("{")), None)
+        if not figures or not marks:
+            sys.exit("doorcam did not run: " + errors.read()[-500:])
+        return door_figures(figures, lines, marks, tree, end)
+
+
+def door_figures(figures, lines, marks, tree, end):
+    """The values of DOOR_COLUMNS, without the ratios; lines and marks: (moment, line) and (kind, moment)."""
+    each = list(figures.get("doors", {"": figures}).values())
+    fps, p50, p99, most = ([one[name] for one in each] for name in ("fps", "gap_p50_ms", "gap_p99_ms", "gap_max_ms"))
+    waits, missed, moments = [], 0, [moment for kind, moment in marks if kind == "comes" and moment < end - 3]
+    for moment in moments:
+        said = [(when, line) for when, line in lines
+                if moment < when < moment + 5 and (" is new" in line or RIGHT in line)]
+        right = bool(said) and RIGHT in said[0][1]
+        waits += [said[0][0] - moment] if right else []
+        missed += not right
+    return [min(fps), max(fps), max(p50), max(p99), max(most), sum(tree.cpu(marks[0][1] + WARM_UP)), tree.memory(),
+            float(np.nanmax(tree.shares)), figures["recognitions"] / figures["seconds"],
+            float(np.mean(waits)) if waits else math.nan, max(waits, default=math.nan),
+            missed if moments else math.nan]
+
+
 # ------------------------------------------------------------------------------------------------------- range
 #
 # The two portraits, drawn smaller and smaller. The distance is that of a face FACE_METRES wide before a lens of
@@ -1128,6 +1211,10 @@ def set_constant(text):
         raise argparse.ArgumentTypeError("doorcam has no constant %s" % name)
 
 
+def listed(kind, text):
+    return [kind(one) for one in text.split(",")]
+
+
 def add_command(commands, name, run):
     """What adds an option to a command of that name."""
     command = commands.add_parser(name, help=run.__doc__)
@@ -1168,6 +1255,11 @@ def make_parser():
     add("--scenes", type=lambda text: text.split(","), default=list(SCENES), help="default: %s" % ",".join(SCENES))
     add("--options", type=str.split, default=[], metavar="'OPTION ...'",
         help="further options for doorcam, as --options='--scale 0.5'")
+    add = add_command(commands, "doors", doors)
+    for name, kind, default in (("doors", int, "1,2,4,8"), ("rates", int, "30,15"),
+                                ("scenes", str, ",".join(DOOR_SCENES))):
+        add("--" + name, type=functools.partial(listed, kind), default=default, help="default: %s" % default)
+    add("--seconds", type=float, default=30, help="of each run (default: 30)")
     add_command(commands, "range", how_far)
     add = add_command(commands, "boxes", boxes)
     add("--source", metavar="FILE", help="a recording instead of the demo")

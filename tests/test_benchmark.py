@@ -121,3 +121,17 @@ def test_life_counts_what_goes_wrong(tmp_path, metric):
     assert found["returns not greeted as known, %"] == 0 and found["visitors a person"] == 1
     strangers = [(1, [person(10)]), (1, [person(11)]), (2, [person(12)])]
     assert benchmark.live_through(strangers, metric)["returns not greeted as known, %"] == 100
+
+
+def test_doors_tell_who_was_said_to_come_and_the_worst_door():
+    each = {name: {"fps": fps, "gap_p50_ms": gap, "gap_p99_ms": 2 * gap, "gap_max_ms": 3 * gap}
+            for name, fps, gap in (("front", 30.0, 33.0), ("back", 20.0, 50.0))}
+    tree = benchmark.Tree(os.getpid())
+    tree.sample()
+    marks = [("first", 100.0), ("comes", 107.0), ("comes", 119.0), ("comes", 131.0), ("comes", 140.0)]
+    lines = [(101.0, "visitor 2 returned at front"), (107.5, "visitor 1 returned at back"), (114.0, "visitor 1 left"),
+             (119.5, "visitor 3 is new at back"), (119.9, "visitor 1 returned at back")]
+    figures = {"doors": each, "recognitions": 90, "seconds": 30.0}
+    found = dict(zip(benchmark.DOOR_COLUMNS, benchmark.door_figures(figures, lines, marks, tree, 141.0)))
+    assert (found["fps least"], found["fps most"], found["gap p99"], found["looks/s"]) == (20, 30, 100, 3)
+    assert (found["label mean"], found["label max"], found["missed"]) == (0.5, 0.5, 2)  # a wrong one, and none
