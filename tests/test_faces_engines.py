@@ -599,6 +599,7 @@ def test_switching_there_and_back_loses_nothing(switch, demo_clip, quiet_clip):
         assert len(kept.pop("encodings")) == 1
         assert kept.pop("latest") is None  # an encoding of the engine before is of no use to this one
         del once["latest"]
+        assert kept.pop("origins").items() >= once.pop("origins").items()  # and that of the new encoding
         assert {key for key in kept if not same(kept[key], once[key])} == set()
     a_day_earlier(path)
     err, log = known_again(folder, old, demo_clip)
