@@ -360,7 +360,7 @@ FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 V4L_FOLDER = "/sys/class/video4linux"     # where the kernel lists cameras
 V4L_MAJOR = 81                # number of their devices' kind
 RECONNECT_PAUSES = (0.5, 1, 2, 4, 7, 10)  # s between attempts to get a camera back; the last one repeats
-TURN_PERIOD = 0.025           # s between two turns of the loop with several cameras, so that frames come together
+TURN_HOLD = 0.02              # s that a frame waits for those of the other doors, so that they are shown together
 KEY_PERIOD = 0.03             # s between two looks for a key: OpenCV loses the first of two that come in between
 
 
@@ -777,6 +777,15 @@ def at_most(frame, width):
     return shrink(frame, width / float(frame.shape[1])) if frame.shape[1] > width else frame
 
 
+def size_to_show(frame, scale):
+    """The frame, `scale` times as wide and high, for the eye: blocks of whole pixels are averaged, and the rest is taken
+    between pixels, in a seventh of the time that averaging takes where blocks end within pixels."""
+    size = tuple(max(1, int(side * scale)) for side in (frame.shape[1], frame.shape[0]))
+    block = int(1 / scale)
+    averaged = shrink(frame, 1.0 / block) if block > 1 else frame
+    return averaged if averaged.shape[1::-1] == size else cv2.resize(averaged, size)
+
+
 def default_scale(frame):
     """The factor that makes the small picture SMALL_WIDTH wide; never enlarges."""
     return min(1.0, SMALL_WIDTH / float(frame.shape[1]))
@@ -1043,6 +1052,10 @@ class LiveCamera:
         same = [number for number in sorted(numbers) if camera_name(number) == self._name]
         return Source("camera", same[0]) if same else self.source  # its first number; others give no pictures
 
+    def has_new(self):
+        """Whether there is a frame that has not been given out."""
+        return self._frame is not None
+
     def newest(self, timeout):
         """The newest frame if it has not been given out yet, else None after at most `timeout` seconds."""
         with self._changed:
@@ -1121,15 +1134,15 @@ def live_frames(camera, shift, lose=lambda moment: None, wait=KEY_PERIOD):
 def live_turns(doors, shift, lose, news):
     """The turns ([(door, newest frame)], wall clock's time) of doors with live cameras until all have ended; no frame
     of a door that has none new. shift(door, seconds), lose(door, moment): as live_frames() takes them."""
-    alone, turned = len(doors) == 1, -math.inf
+    alone = len(doors) == 1
     streams = {door: live_frames(door.camera, functools.partial(shift, door), functools.partial(lose, door),
                                  KEY_PERIOD if alone else 0) for door in doors}
     while streams:
-        if not alone:
-            news.wait(KEY_PERIOD)
-            time.sleep(max(0.0, turned + TURN_PERIOD - time.monotonic()))
+        if not alone and news.wait(KEY_PERIOD):
+            until = time.monotonic() + TURN_HOLD
+            while news.wait(max(0.0, until - time.monotonic())) and not all(door.camera.has_new() for door in streams):
+                news.clear()
             news.clear()
-            turned = time.monotonic()
         frames, now = [], None
         for door, stream in list(streams.items()):
             frame, moment = next(stream, (None, None))
@@ -5038,8 +5051,7 @@ class Grid:
         frame, size, picture = self._cells.get(door, (None, None, None))
         if frame is not door.frame or size != (high, wide):
             share = min(wide / float(door.frame.shape[1]), high / float(door.frame.shape[0]))
-            size = max(1, int(door.frame.shape[1] * share)), max(1, int(door.frame.shape[0] * share))
-            picture = cv2.resize(door.frame, size, interpolation=cv2.INTER_AREA)
+            picture = size_to_show(door.frame, share)
             self._cells[door] = (door.frame, (high, wide), picture)
         return picture
 
@@ -6041,8 +6053,9 @@ class View:
         """The picture of one door, and its Marks in it."""
         frame = np.zeros((CAPTURE_HEIGHT, CAPTURE_WIDTH, 3), np.uint8) if door.frame is None else door.frame
         looked_at = min(frame.shape[1], LOOK_WIDTH)
-        frame = at_most(frame, frame.shape[1] * self._factor(frame))
+        frame = size_to_show(frame, self._factor(frame))
         return frame, [moved_mark(mark, frame.shape[1] / float(looked_at)) for mark in marks]
+
     def _factor(self, frame):
         """By how much a frame is reduced before it is drawn on."""
         return min(1.0, LIVE_WIDTH / float(frame.shape[1])) if isinstance(self.window, NoWindow) \
