@@ -778,8 +778,8 @@ def at_most(frame, width):
 
 
 def size_to_show(frame, scale):
-    """The frame, `scale` times as wide and high, for the eye: blocks of whole pixels are averaged, and the rest is taken
-    between pixels, in a seventh of the time that averaging takes where blocks end within pixels."""
+    """The frame, `scale` times as wide and high, for the eye: blocks of whole pixels are averaged, and the rest is
+    taken between pixels, in a seventh of the time that averaging takes where blocks end within pixels."""
     size = tuple(max(1, int(side * scale)) for side in (frame.shape[1], frame.shape[0]))
     block = int(1 / scale)
     averaged = shrink(frame, 1.0 / block) if block > 1 else frame
@@ -945,8 +945,9 @@ def steady_clock():
 class LiveCamera:
     """A thread that always holds the newest frame of a source without an end, and gets the source back when lost."""
 
-    def __init__(self, source, flip="none", capture=open_capture, news=None):
-        """news: a threading.Event that is set with each new frame."""
+    def __init__(self, source, flip="none", capture=open_capture, news=None, alone=True):
+        """news: a threading.Event that is set with each new frame; alone: there is no other camera that would be lost
+        if this one, which does not answer, ended doorcam."""
         self.source, self.flip, self._open, self._news = source, flip, capture, news
         self._changed = threading.Condition()
         self._frame, self._arrived, self._ever, self._error, self._closed = None, 0.0, False, None, False
@@ -955,7 +956,8 @@ class LiveCamera:
         self._still, self._moved, self.trouble = Stillness(), CAMERA_BACK, ""
         self._moves = 0.0           # since when it moves again
         self._name = camera_name(source.value) if source.kind == "camera" else None
-        self._hung = []             # threads whose reads have not returned
+        self._hung, self._alone = [], alone     # threads whose reads have not returned
+        self._left = None           # the last of them, when no more are begun
         self._start_reading()
 
     def _start_reading(self):
@@ -1076,10 +1078,19 @@ class LiveCamera:
                                    "again" % (self.source, silent))
             self._hung = [reader for reader in self._hung if reader.is_alive()]
             if len(self._hung) == HUNG_READERS:
-                raise DoorcamError("%s does not answer, %d attempts to read it hang: take its power off for a moment, "
-                                   "then start doorcam again (a service does that)" % (self.source, HUNG_READERS + 1))
+                return self._leave_alone()
             self._hung.append(self._reader)
             self._start_reading()
+
+    def _leave_alone(self):
+        """Too many reads hang. With other cameras beside it, it is tried again when one of them returns."""
+        line = "%s does not answer, %d attempts to read it hang: take its power off for a moment" % (self.source,
+                                                                                                   HUNG_READERS + 1)
+        if self._alone:
+            raise DoorcamError(line + ", then start doorcam again (a service does that)")
+        if self._left is not self._reader:
+            self._left = self._reader
+            say(line + "; the other doors are watched on")
 
     def silent(self):
         """Seconds since the last picture arrived, or changed if it stands still; 0 before the first frame."""
@@ -3059,6 +3070,10 @@ class Visits:
         there = [visitor for visitor in self.going().values()
                  if now - visitor.last_seen < STRIP_SECONDS and not visitor.ignored]
         return sorted(there, key=lambda visitor: visitor.first_seen_this_interaction)
+
+    def where(self, visitor):
+        """The name of the door at which a visitor was seen last, "" where doors have none."""
+        return self._where.get(visitor.number, "")
 
     def lose(self, moment, door=""):
         """What was seen at a door since `moment` was no picture: who was there was last seen then."""
@@ -6220,7 +6235,7 @@ class Doors(list):
         """The turns of live cameras."""
         news = threading.Event()
         for door, place in zip(self, self.places):
-            door.camera = LiveCamera(place.source, place.flip, news=news)
+            door.camera = LiveCamera(place.source, place.flip, news=news, alone=len(self) == 1)
         return live_turns(self, self.shift, self.lose, news)
 
     def count(self, frames):
@@ -6385,7 +6400,8 @@ class House:
             return self.view.enlarge(request.arguments["door"], self.doors)
         if request.command == "there":
             now = self.doors.now()
-            return {visitor.number: round(visitor.at_door(now)) for visitor in self.visits.at_door(now)}
+            return {visitor.number: (round(visitor.at_door(now)), self.visits.where(visitor))
+                    for visitor in self.visits.at_door(now)}
         if request.command == "page":
             return make_sheet(self.book, self.visits, self.doors.now(), **request.arguments)
         said = obey(self.book, request)
@@ -6582,7 +6598,7 @@ def list_visitors(options):
     there, fault = {}, None
     try:
         for answer in itertools.islice(call_doorcam(options.faces or DEFAULT_FACES, "there", {}), 1):
-            there = {int(number): seconds for number, seconds in answer["said"].items()}
+            there = {int(number): tuple(found) for number, found in answer["said"].items()}
     except DoorcamError as error:
         fault = error
     book = read_book(options)
@@ -6601,15 +6617,20 @@ def list_visitors(options):
     return 0
 
 
+def at_door_text(seconds, door):
+    """How long somebody has been at the door, and at which, if doors have names."""
+    return "at the door %s%s" % (duration(seconds), door and ", " + door)
+
+
 def visitor_table(visitors, there, fits):
-    """The lines of the table of `list`; there: {number: seconds at the door} of those who are there now; fits: {number:
+    """The lines of the table of `list`; there: {number: (seconds, door)} of those who are there now; fits: {number:
     Fit}, empty where that is not asked for."""
     rows = [("number", "name", "visits", "first seen", "last seen", "at door", "longest", "known again")]
     for visitor in visitors:
         name = visitor.name if len(visitor.name) <= 40 else visitor.name[:39] + "\u2026"
         name += " (ignored)" if visitor.ignored else ""
         rows.append((str(visitor.number), printable(name), str(visitor.seen_count), clock_text(visitor.first_seen),
-                     "at the door " + duration(there[visitor.number]) if visitor.number in there else
+                     at_door_text(*there[visitor.number]) if visitor.number in there else
                      clock_text(visitor.last_seen), duration(visitor.total_seconds()),
                      duration(visitor.longest_visit()), fit_text(fits.get(visitor.number))))
     rows = rows if fits else [row[:-1] for row in rows]
@@ -6659,14 +6680,16 @@ def put_out(text):
 
 def visitor_as_json(visitor, there, fit=None, alike=()):
     """What `list --json` says of a visitor; times are ISO 8601. there: as visitor_table() takes it; alike: pairs of
-    numbers who may be one person."""
+    numbers who may be one person. "door" is only there where doors have names, of who is there now."""
+    seconds, door = there.get(visitor.number, (None, ""))
     return collections.OrderedDict((
         ("number", visitor.number), ("name", visitor.name), ("visits", visitor.seen_count),
         ("first_seen", iso_time(visitor.first_seen)), ("last_seen", iso_time(visitor.last_seen)),
         ("total_seconds", int(visitor.total_seconds())), ("longest_seconds", int(visitor.longest_visit())),
-        ("ignored", visitor.ignored), ("at_door_seconds", there.get(visitor.number)),
+        ("ignored", visitor.ignored), ("at_door_seconds", seconds),
         ("sure", fit and round(fit.sure, 3)),
-        ("alike", [one for pair in alike if visitor.number in pair for one in pair if one != visitor.number])))
+        ("alike", [one for pair in alike if visitor.number in pair for one in pair if one != visitor.number]))
+        + ((("door", door),) if door else ()))
 
 
 def clock_text(seconds):
@@ -6954,6 +6977,7 @@ class Sheet(typing.NamedTuple):
     count: int                  # of all visitors who are not ignored,
     visits: int                 # and of their visits
     known: dict                 # of those asked for, number: Known
+    where: dict                 # of those at the door, number: the door's name, "" where doors have none
 
 
 class Known(typing.NamedTuple):
@@ -6971,7 +6995,8 @@ def make_sheet(book, visits, now, start=0, count=0, numbers=()):
     found = {number: book[number] for number in numbers}
     return Sheet(now, [copy.copy(one) for one in visits.at_door(now)], [copy.copy(one) for one in page], start,
                  len(shown), sum(one.seen_count for one in shown),
-                 {number: Known(one.number, one.name, one.ignored) for number, one in found.items() if one})
+                 {number: Known(one.number, one.name, one.ignored) for number, one in found.items() if one},
+                 {one.number: visits.where(one) for one in visits.at_door(now)})
 
 
 def web_key(path):
@@ -7097,9 +7122,9 @@ def web_policy():
 
 def web_there(sheet):
     """Who is at the door now, as HTML."""
-    return "".join('<li><a href="/?visitor=%d#v%d"><bdi>%s</bdi></a> at the door %s, %s</li>\n' % (
-        one.number, one.number, page_name(one), duration(one.at_door(sheet.now)),
-        visits_text(one).lower()) for one in sheet.there) or "<li>Nobody.</li>\n"
+    return "".join('<li><a href="/?visitor=%d#v%d"><bdi>%s</bdi></a> %s, %s</li>\n' % (
+        one.number, one.number, page_name(one),
+        at_door_text(one.at_door(sheet.now), html.escape(sheet.where[one.number])), visits_text(one).lower()) for one in sheet.there) or "<li>Nobody.</li>\n"
 
 
 def web_forms(visitor, token, start):

@@ -744,6 +744,32 @@ def test_reads_that_never_return_end_doorcam_after_some_attempts(quick, watch, m
     freed.set()
 
 
+def test_a_camera_that_hangs_beside_others_is_left_alone_until_it_answers(quick, monkeypatch, capsys):
+    freed = threading.Event()
+
+    def hang():
+        freed.wait(60)
+        return False, None
+    monkeypatch.setattr(doorcam, "CAMERA_STALLED", 0.5)
+    monkeypatch.setattr(doorcam, "CAMERA_TIMEOUT", 100)
+    hanging = [FakeCapture([GREY, hang])] + [FakeCapture([hang]) for _ in range(doorcam.HUNG_READERS)]
+    opener, said = plugged(*(hanging + [FakeCapture([GREY] * 1000)])), []
+    camera = doorcam.LiveCamera(doorcam.parse_source("0"), capture=opener, alone=False)
+    try:
+        def is_left_alone():
+            camera.newest(0.01)
+            said.append(capsys.readouterr().err)
+            return "does not answer" in said[-1]
+        wait_for(is_left_alone, 30, "nothing is said")
+        assert all(camera.newest(0.01) is None for _ in range(50)) and len(opener.given) == len(hanging)
+        assert capsys.readouterr().err == "" and len("".join(said).splitlines()) == 1
+        freed.set()
+        wait_for(lambda: camera.newest(0.1) is not None, 30, "it does not come back")
+    finally:
+        freed.set()
+        camera.close()
+
+
 @pytest.mark.parametrize("at_start", [True, False])
 def test_a_camera_that_is_slow_to_open_is_read_by_one_reader(quick, watch, monkeypatch, at_start):
     """An interlaced one is opened, read and opened again: longer than a read may take."""

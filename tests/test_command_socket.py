@@ -124,7 +124,13 @@ def test_the_list_says_who_is_there_now(running, path, capsys):
     first, second = capsys.readouterr().out.splitlines()[1:3]
     assert "at the door 12s" in second and "at the door" not in first
     assert doorcam.main(["list", "--json", "--faces", path]) == 0
-    assert [one["at_door_seconds"] for one in json.loads(capsys.readouterr().out)] == [None, 12]
+    told = json.loads(capsys.readouterr().out)
+    assert [one["at_door_seconds"] for one in told] == [None, 12] and not any("door" in one for one in told)
+    running.house.visits._note(visitor, "back")
+    assert doorcam.main(["list", "--faces", path]) == 0
+    assert "at the door 12s, back" in capsys.readouterr().out
+    assert doorcam.main(["list", "--json", "--faces", path]) == 0
+    assert [one.get("door") for one in json.loads(capsys.readouterr().out)] == [None, "back"]
 
 
 def test_the_list_knows_who_came_a_moment_ago(running, path, capsys):

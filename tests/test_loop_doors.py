@@ -1,5 +1,6 @@
 """Several doors with one book: what the options say of them, whose turn it is, one visit wherever, one window."""
 import json
+import threading
 import types
 
 import numpy as np
@@ -156,6 +157,43 @@ def test_no_door_waits_longer_than_a_second_for_its_look(crowd):
         moments = [moment for moment, door in slow.looks if door == number]
         assert max(after - before for before, after in zip(moments, moments[1:])) <= 1.0, number
     assert set(decided) == set(range(8)) and max(decided.values()) < 10
+
+
+class Eye:
+    """A door whose camera has the frames that it is given."""
+    ended, source, trouble, name, frame = False, "camera", "", "", None
+
+    def __init__(self):
+        self.camera = self
+
+    def has_new(self):
+        return self.frame is not None
+
+    def newest(self, timeout):
+        frame, self.frame = self.frame, None
+        return frame
+
+    def silent(self):
+        return 0.0
+
+
+def test_a_frame_waits_a_moment_for_those_of_the_other_doors(monkeypatch):
+    front, back, news = Eye(), Eye(), threading.Event()
+    turns = doorcam.live_turns([front, back], print, print, news)
+
+    def comes(door, frame):
+        door.frame = frame
+        news.set()
+    monkeypatch.setattr(doorcam, "TURN_HOLD", 30.0)
+    comes(front, 1)
+    later = threading.Timer(0.1, comes, (back, 2))
+    later.start()
+    assert next(turns)[0] == [(front, 1), (back, 2)]
+    later.join()
+    monkeypatch.setattr(doorcam, "TURN_HOLD", 0.01)
+    comes(back, 3)
+    assert next(turns)[0] == [(back, 3)]  # the other one shows nothing new
+    assert next(turns)[0] == []
 
 
 def test_recordings_are_played_beside_each_other_in_time(tmp_path):

@@ -239,6 +239,7 @@ def test_who_is_at_the_door_now():
     story.book.name(1, "Anna & Bea")
     sheet = doorcam.make_sheet(story.book, story.visits, story.now)
     assert "<bdi>Anna &amp; Bea</bdi></a> at the door 5s, first visit" in doorcam.web_there(sheet)
+    assert "at the door 5s, back &amp; side, first visit" in doorcam.web_there(sheet._replace(where={1: "back & side"}))
     story.book.ignore(1)
     assert "Nobody" in doorcam.web_there(doorcam.make_sheet(story.book, story.visits, story.now))
 
