@@ -7124,7 +7124,8 @@ def web_there(sheet):
     """Who is at the door now, as HTML."""
     return "".join('<li><a href="/?visitor=%d#v%d"><bdi>%s</bdi></a> %s, %s</li>\n' % (
         one.number, one.number, page_name(one),
-        at_door_text(one.at_door(sheet.now), html.escape(sheet.where[one.number])), visits_text(one).lower()) for one in sheet.there) or "<li>Nobody.</li>\n"
+        at_door_text(one.at_door(sheet.now), html.escape(sheet.where[one.number])),
+        visits_text(one).lower()) for one in sheet.there) or "<li>Nobody.</li>\n"
 
 
 def web_forms(visitor, token, start):
