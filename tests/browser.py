@@ -82,6 +82,22 @@ class Browser:
         self.do("Page.navigate", url=address)
         self.wait_for("document.readyState != 'loading' && location.href != 'about:blank'", "the page is open")
 
+    def find(self, selector):
+        """The number of the first such element, without a script; 0 if there is none, as while a page is loaded."""
+        try:
+            root = self.do("DOM.getDocument")["root"]["nodeId"]
+            return self.do("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        except AssertionError:
+            return 0
+
+    def focus(self, selector):
+        """Whether the first such element has been there, and has the focus now."""
+        try:
+            self.do("DOM.focus", nodeId=self.find(selector))
+            return True
+        except AssertionError:
+            return False
+
     def picture(self):
         """What is seen, BGR."""
         data = base64.b64decode(self.do("Page.captureScreenshot", format="png")["data"])

@@ -725,19 +725,12 @@ def test_without_a_script_the_page_names_somebody_too(tmp_path, camera):
         browser.do("Emulation.setScriptExecutionDisabled", value=True)
         browser.open(address)
         browser.do("DOM.enable")
-        wait_for(lambda: find(browser, "[name=name]"), 20, "the page is there")
-        browser.do("DOM.focus", nodeId=find(browser, "[name=name]"))
+        wait_for(lambda: browser.focus("[name=name]"), 20, "the page is there")
         browser.do("Input.insertText", text="Anna")
         browser.do("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", text="\r",
                    windowsVirtualKeyCode=13)
         process.wait_for("visitor 1 is now Anna")
-        wait_for(lambda: find(browser, ".said"), 20, "it is said")
-
-
-def find(browser, selector):
-    """The number of the first such element, 0 if there is none."""
-    root = browser.do("DOM.getDocument")["root"]["nodeId"]
-    return browser.do("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        wait_for(lambda: browser.find(".said"), 20, "it is said")
 
 
 def test_a_page_elsewhere_cannot_use_the_page(tmp_path, camera):
