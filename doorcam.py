@@ -760,10 +760,14 @@ class Stillness:
         return now - self.since
 
 
+def size_of(frame, scale):
+    """(width, height) of a frame `scale` times as wide and high, at least one pixel."""
+    return tuple(max(1, int(round(side * scale))) for side in (frame.shape[1], frame.shape[0]))
+
+
 def shrink(frame, scale, interpolation=cv2.INTER_AREA):
-    """The small picture of a frame: `scale` times as wide and high, at least one pixel."""
-    size = [max(1, int(round(side * scale))) for side in (frame.shape[1], frame.shape[0])]
-    return cv2.resize(frame, tuple(size), interpolation=interpolation if scale < 1 else cv2.INTER_LINEAR)
+    """The small picture of a frame: `scale` times as wide and high."""
+    return cv2.resize(frame, size_of(frame, scale), interpolation=interpolation if scale < 1 else cv2.INTER_LINEAR)
 
 
 def small_grey(frame, scale):
@@ -780,8 +784,7 @@ def at_most(frame, width):
 def size_to_show(frame, scale):
     """The frame, `scale` times as wide and high, for the eye: blocks of whole pixels are averaged, and the rest is
     taken between pixels, in a seventh of the time that averaging takes where blocks end within pixels."""
-    size = tuple(max(1, int(side * scale)) for side in (frame.shape[1], frame.shape[0]))
-    block = int(1 / scale)
+    size, block = size_of(frame, scale), int(1 / scale)
     averaged = shrink(frame, 1.0 / block) if block > 1 else frame
     return averaged if averaged.shape[1::-1] == size else cv2.resize(averaged, size)
 
@@ -956,8 +959,8 @@ class LiveCamera:
         self._still, self._moved, self.trouble = Stillness(), CAMERA_BACK, ""
         self._moves = 0.0           # since when it moves again
         self._name = camera_name(source.value) if source.kind == "camera" else None
-        self._hung, self._alone = [], alone     # threads whose reads have not returned
-        self._left = None           # the last of them, when no more are begun
+        self._hung = []             # threads whose reads have not returned
+        self._alone, self._left = alone, None  # left: the last of those threads, when it was said that no more is begun
         self._start_reading()
 
     def _start_reading(self):
@@ -3039,16 +3042,12 @@ class Visits:
         if not before.met:
             self._met.discard(visitor.number)
         return Event("mistaken", now, visitor.number, visitor.seen_count + 1,
-                     door=self._where.get(visitor.number, "")) if before.told else None
+                     door=self.where(visitor)) if before.told else None
 
     def end_picture(self, visitor, since):
         """What was seen of the visitor since then was a picture: the visit was over then; the Event "left"."""
         visitor.last_seen = max(visitor.first_seen_this_interaction, min(visitor.last_seen, since))
-        self.book.changed.add(visitor.number)
-        self._going.remove(visitor.number)
-        visitor.open = False
-        return Event("left", visitor.last_seen, visitor.number, visitor.seen_count, visitor.this_visit(),
-                     door=self._where.pop(visitor.number, ""))
+        return self._end(visitor)
 
     def end(self, tracks, now, all_of_them=False):
         """The Events "left" of those who were not seen for the gap; tracks: those in all pictures."""
@@ -3058,12 +3057,15 @@ class Visits:
         over = [visitor for number, visitor in self.going().items()
                 if all_of_them or (number not in present and (until - visitor.last_seen >= self.book.gap
                                                               or self._of_other_clock(visitor, now)))]
-        for visitor in over:
-            visitor.open = False
-            self._going.remove(visitor.number)
-            self.book.changed.add(visitor.number)
-        return [Event("left", visitor.last_seen, visitor.number, visitor.seen_count, visitor.this_visit(),
-                      door=self._where.pop(visitor.number, "")) for visitor in over]
+        return [self._end(visitor) for visitor in over]
+
+    def _end(self, visitor):
+        """The visit is over; the Event "left"."""
+        visitor.open = False
+        self._going.remove(visitor.number)
+        self.book.changed.add(visitor.number)
+        return Event("left", visitor.last_seen, visitor.number, visitor.seen_count, visitor.this_visit(),
+                     door=self._where.pop(visitor.number, ""))
 
     def at_door(self, now):
         """The Visitors of the strip: seen in the last STRIP_SECONDS, who came first is first."""
@@ -6992,11 +6994,11 @@ def make_sheet(book, visits, now, start=0, count=0, numbers=()):
     shown = [visitor for visitor in book.visitors.values() if not visitor.ignored]
     start = min(start, max(0, len(shown) - 1) // max(1, count) * count)
     page = heapq.nlargest(start + count, shown, operator.attrgetter("last_seen"))[start:]
-    found = {number: book[number] for number in numbers}
-    return Sheet(now, [copy.copy(one) for one in visits.at_door(now)], [copy.copy(one) for one in page], start,
+    found, there = {number: book[number] for number in numbers}, visits.at_door(now)
+    return Sheet(now, [copy.copy(one) for one in there], [copy.copy(one) for one in page], start,
                  len(shown), sum(one.seen_count for one in shown),
                  {number: Known(one.number, one.name, one.ignored) for number, one in found.items() if one},
-                 {one.number: visits.where(one) for one in visits.at_door(now)})
+                 {one.number: visits.where(one) for one in there})
 
 
 def web_key(path):
@@ -7289,7 +7291,8 @@ class Live:
         with self._encoding:
             if self._encoded[0] < number:
                 quality = [cv2.IMWRITE_JPEG_QUALITY, LIVE_QUALITY]
-                self._encoded = number, cv2.imencode(".jpg", at_most(picture, LIVE_WIDTH), quality)[1].tobytes()
+                small = size_to_show(picture, min(1.0, LIVE_WIDTH / float(picture.shape[1])))
+                self._encoded = number, cv2.imencode(".jpg", small, quality)[1].tobytes()
             return self._encoded
 
 

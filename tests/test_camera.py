@@ -728,45 +728,43 @@ def test_a_picture_that_stands_still_for_a_moment_is_one(quick, watch, capsys, m
     assert len(opener.given) == 1 and capsys.readouterr().err == ""
 
 
-def test_reads_that_never_return_end_doorcam_after_some_attempts(quick, watch, monkeypatch):
-    freed = threading.Event()
-
-    def hang():
-        freed.wait(60)
+@pytest.fixture
+def hang(quick, monkeypatch):
+    """A read that does not return until the test is over, or hang.freed is set."""
+    def read():
+        read.freed.wait(60)
         return False, None
+    read.freed = threading.Event()
     monkeypatch.setattr(doorcam, "CAMERA_STALLED", 0.5)
     monkeypatch.setattr(doorcam, "CAMERA_TIMEOUT", 100)
+    yield read
+    read.freed.set()
+
+
+def test_reads_that_never_return_end_doorcam_after_some_attempts(hang, watch):
     opener = plugged(FakeCapture([GREY, hang]), *[FakeCapture([hang]) for _ in range(50)])
     watcher = watch("0", capture=opener)
     watcher.wait_for_first(1)
     wait_for(lambda: watcher.error, 30, "it is tried for ever")
     assert len(opener.given) == doorcam.HUNG_READERS + 1 and "camera 0 does not answer" in str(watcher.error)
-    freed.set()
 
 
-def test_a_camera_that_hangs_beside_others_is_left_alone_until_it_answers(quick, monkeypatch, capsys):
-    freed = threading.Event()
-
-    def hang():
-        freed.wait(60)
-        return False, None
-    monkeypatch.setattr(doorcam, "CAMERA_STALLED", 0.5)
-    monkeypatch.setattr(doorcam, "CAMERA_TIMEOUT", 100)
+def test_a_camera_that_hangs_beside_others_is_left_alone_until_it_answers(hang, capsys):
     hanging = [FakeCapture([GREY, hang])] + [FakeCapture([hang]) for _ in range(doorcam.HUNG_READERS)]
     opener, said = plugged(*(hanging + [FakeCapture([GREY] * 1000)])), []
     camera = doorcam.LiveCamera(doorcam.parse_source("0"), capture=opener, alone=False)
+
+    def is_left_alone():
+        camera.newest(0.01)
+        said.append(capsys.readouterr().err)
+        return "does not answer" in said[-1]
     try:
-        def is_left_alone():
-            camera.newest(0.01)
-            said.append(capsys.readouterr().err)
-            return "does not answer" in said[-1]
         wait_for(is_left_alone, 30, "nothing is said")
         assert all(camera.newest(0.01) is None for _ in range(50)) and len(opener.given) == len(hanging)
         assert capsys.readouterr().err == "" and len("".join(said).splitlines()) == 1
-        freed.set()
+        hang.freed.set()
         wait_for(lambda: camera.newest(0.1) is not None, 30, "it does not come back")
     finally:
-        freed.set()
         camera.close()
 
 
