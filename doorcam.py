@@ -208,6 +208,7 @@ class Look(typing.NamedTuple):
     regions: list               # (box, encode) of each face that is followed: look near it, encode it or not
     far: bool = False           # look for faces that are too small for the small picture, where the engine can
     moved: tuple = None         # the box of what moved lately, None where nothing did
+    turn: str = ""              # of FLIPS, by which the frame was turned to find out whether the camera was
     visitor: object = None      # the number of the visitor whose stored picture the frame is (see EncodeAnew)
     door: int = 0               # in whose picture, of several
 
@@ -352,6 +353,10 @@ PICTURE_STILL = 11.0          # s in which not one pixel changed: no picture any
                               # scene from key frame to key frame, at most 10 s in most cameras; and some delay
 STILL_FRAMES = 50             # and SECONDS: the beginning of a source in which nothing may change until OpenCV is
 STILL_SECONDS = 2.0           # suspected of not converting its pictures
+BEHIND = 0.03                 # s that a frame has waited for the main loop when the next one comes: too long
+PACE_SECONDS = 10.0           # in which a fifth of the frames and more were
+PACE_LEAST = 5.0              # frames a second that are left of a camera's, at least,
+PACE_AGAIN = 600.0            # s until all of them are tried again
 CAMERA_STALLED = 12.0         # s without a frame after which a read that does not return is given up
 CAMERA_TIMEOUT = 8000         # ms after which opening or reading a network camera fails, where OpenCV can do that
 PIPELINE_TIMEOUT = 5.0        # s without a frame after which a GStreamer pipeline is ended and opened again
@@ -483,9 +488,9 @@ def capture_in_child(line, pipeline):
     try:
         line.send(capture.isOpened())
         while True:
-            line.receive()
-            good, frame = capture.read()
-            line.send(good, to_bgr(frame) if good else None)
+            whole, _ = line.receive()
+            good, frame = capture.read() if whole else (capture.grab(), None)
+            line.send(good, frame if frame is None else to_bgr(frame))
     finally:
         capture.release()
 
@@ -513,9 +518,14 @@ class PipelineCapture:
 
     def read(self):
         """(True, frame), or (False, None) when the pipeline has ended or stalls."""
-        self._child.ask(None, PIPELINE_TIMEOUT)
+        self._child.ask(True, PIPELINE_TIMEOUT)
         good, frame = self._answer()
         return good, frame.copy() if good else None
+
+    def grab(self):
+        """Passes over a frame; False as read()."""
+        self._child.ask(False, PIPELINE_TIMEOUT)
+        return self._answer()[0]
 
     def release(self):
         self._child.close(patience=1.0)
@@ -945,6 +955,69 @@ def steady_clock():
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", 7))  # 7 is Linux's number; Python 3.6 has no name for it
 
 
+class Signal:
+    """Whether what a camera gives are pictures: neither black nor the same for too long."""
+
+    def __init__(self):
+        self._still, self.trouble = Stillness(), ""  # why the newest frame is none, empty if it is one
+        self._moved, self._moves = CAMERA_BACK, 0.0  # frames in which it moves again; since when, s
+
+    def since(self):
+        """When the picture last changed, s."""
+        return self._still.since
+
+    def opened(self):
+        """The camera was opened anew: what it gives from now on has to show that it moves, if it stood still."""
+        self._moved = 0 if self.trouble else self._moved
+
+    def judge(self, frame, now):
+        """Takes the newest frame. What has stood still moves again with CAMERA_BACK frames, and CAMERA_LOST seconds: an
+        encoder that begins anew changes a few of what stands still as before."""
+        same = self._still.look(frame, now)
+        if is_black(frame):
+            self.trouble = " (it is black)"
+            return
+        if same >= PICTURE_STILL:
+            self._moved = 0
+        elif same == 0:
+            self._moves = self._moves if self._moved else now
+            self._moved += self._moved < CAMERA_BACK - 1 or now - self._moves >= CAMERA_LOST
+        self.trouble = "" if self._moved >= CAMERA_BACK else " (it stands still)"
+
+
+class Pace:
+    """How many of a camera's frames are made pictures: fewer where this machine cannot keep up with all of them."""
+
+    def __init__(self, source):
+        self._source, self._every, self._most, self._passed = source, 1, 1, 0  # every such frame; at most, as was said
+        self._began, self._taken, self._late, self._again = None, 0, 0, math.inf
+
+    def wants(self):
+        """Whether the next frame is made a picture."""
+        self._passed = (self._passed + 1) % self._every
+        return not self._passed
+
+    def took(self, waited, now):
+        """A picture came; the one before it has waited so many seconds for the main loop, 0 if that has taken it."""
+        self._began = now if self._began is None else self._began
+        self._taken, self._late = self._taken + 1, self._late + (waited >= BEHIND)
+        passed = now - self._began
+        if passed >= PACE_SECONDS:
+            fewer = self._taken / passed / 2
+            if self._late > self._taken / 5.0 and fewer >= PACE_LEAST:
+                self._every, self._again = 2 * self._every, now + PACE_AGAIN
+                self._say(fewer)
+            elif now >= self._again:
+                self._every, self._again = 1, math.inf
+            self._began, self._taken, self._late = now, 0, 0
+
+    def _say(self, fewer):
+        if self._every > self._most:
+            self._most = self._every
+            say("this machine cannot keep up with the pictures of %s: it takes %d a second of them" % (
+                self._source, round(fewer)))
+
+
 class LiveCamera:
     """A thread that always holds the newest frame of a source without an end, and gets the source back when lost."""
 
@@ -956,8 +1029,8 @@ class LiveCamera:
         self._frame, self._arrived, self._ever, self._error, self._closed = None, 0.0, False, None, False
         self.ended = False          # a recording's end, which an address may be, too
         self._answered = 0.0        # when the last frame was read, be it a picture or not; s, as _arrived
-        self._still, self._moved, self.trouble = Stillness(), CAMERA_BACK, ""
-        self._moves = 0.0           # since when it moves again
+        self._waits = 0.0           # since when there is a frame that has not been given out; s, as _arrived
+        self.signal, self._pace = Signal(), Pace(source)
         self._name = camera_name(source.value) if source.kind == "camera" else None
         self._hung = []             # threads whose reads have not returned
         self._alone, self._left = alone, None  # left: the last of those threads, when it was said that no more is begun
@@ -978,12 +1051,12 @@ class LiveCamera:
             capture = None
             try:
                 self._started = time.monotonic() + 2 * CAMERA_TIMEOUT / 1000.0  # some are opened twice
-                capture = self._open(self._find_again(), self.flip)
+                capture = self._open(found_again(self.source, self._name), self.flip)
                 straight, length = straighten(capture, self.source, self.flip), length_of(capture, self.source)
                 self._started = opened = time.monotonic()
-                self._moved = 0 if self.trouble else self._moved
+                self.signal.opened()
                 while self._current():
-                    good, frame = capture.read()
+                    good, frame = capture.read() if self._pace.wants() else (capture.grab(), None)
                     if not good:
                         self.ended = length and (self.source.value.startswith("http")
                                                  or time.monotonic() - opened > 0.9 * length)
@@ -991,7 +1064,7 @@ class LiveCamera:
                     if length:  # a recording is sent as fast as it can be
                         ahead = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0 - (time.monotonic() - opened)
                         self._pause(min(max(0.0, ahead), 1.0))
-                    if self._take(straight(frame)):
+                    if frame is None or self._take(straight(frame)):
                         attempt = 0
                     elif time.monotonic() - max(opened, self._arrived) >= PICTURE_STILL:
                         break
@@ -1020,42 +1093,24 @@ class LiveCamera:
             if self._current():
                 if not self._ever:
                     self._ever, self._arrived = True, now
-                self._answered, self.trouble = now, self._judge(frame, now)
-                if not self.trouble:
+                self._answered, good = now, not self.signal.trouble
+                self.signal.judge(frame, now)
+                if not self.signal.trouble:
+                    self._pace.took(0.0 if self._frame is None else now - self._waits, now)
+                    self._waits = now if self._frame is None else self._waits
                     self._frame, self._arrived = frame, now
+                elif good:  # it has been none for a while
+                    self._frame, self._arrived = None, min(self._arrived, self.signal.since())
                 self._changed.notify_all()
                 if self._news:
                     self._news.set()
-        return not self.trouble
-
-    def _judge(self, frame, now):
-        """Why a frame is no picture, empty if it is one. What has stood still moves again with CAMERA_BACK frames, and
-        CAMERA_LOST seconds: an encoder that begins anew changes a few of what stands still as before."""
-        same = self._still.look(frame, now)
-        if is_black(frame):
-            return " (it is black)"
-        if same >= PICTURE_STILL:
-            if self._moved >= CAMERA_BACK:
-                self._arrived, self._frame = self._still.since, None
-            self._moved = 0
-        elif same == 0:
-            self._moves = self._moves if self._moved else now
-            self._moved += self._moved < CAMERA_BACK - 1 or now - self._moves >= CAMERA_LOST
-        return "" if self._moved >= CAMERA_BACK else " (it stands still)"
+        return not self.signal.trouble
 
     def _fail(self, error):
         with self._changed:
             if not self._error:
                 self._error = error
             self._changed.notify_all()
-
-    def _find_again(self):
-        """The source, or the same USB camera under the number that it has now."""
-        if self._name is None or camera_name(self.source.value) == self._name:
-            return self.source
-        numbers = [int(path[len(V4L_FOLDER) + len("/video"):]) for path in glob.glob(V4L_FOLDER + "/video[0-9]*")]
-        same = [number for number in sorted(numbers) if camera_name(number) == self._name]
-        return Source("camera", same[0]) if same else self.source  # its first number; others give no pictures
 
     def has_new(self):
         """Whether there is a frame that has not been given out."""
@@ -1099,6 +1154,11 @@ class LiveCamera:
         """Seconds since the last picture arrived, or changed if it stands still; 0 before the first frame."""
         return time.monotonic() - self._arrived if self._ever else 0.0
 
+    def lost(self):
+        """silent() if that is so long that there is no picture any more, else 0."""
+        silent = self.silent()
+        return silent if silent > CAMERA_LOST else 0.0
+
     def close(self):
         """True if the camera was released, False if its read hangs."""
         with self._changed:
@@ -1114,6 +1174,15 @@ def camera_name(number):
         with open("%s/video%d/name" % (V4L_FOLDER, number), "rb") as file:  # it may be cut within a letter
             return file.read()
     return None
+
+
+def found_again(source, name):
+    """The source, or the USB camera of that name under the number that it has now."""
+    if name is None or camera_name(source.value) == name:
+        return source
+    numbers = [int(path[len(V4L_FOLDER) + len("/video"):]) for path in glob.glob(V4L_FOLDER + "/video[0-9]*")]
+    same = [number for number in sorted(numbers) if camera_name(number) == name]
+    return Source("camera", same[0]) if same else source  # its first number; others give no pictures
 
 
 def live_frames(camera, shift, lose=lambda moment: None, wait=KEY_PERIOD):
@@ -1133,12 +1202,12 @@ def live_frames(camera, shift, lose=lambda moment: None, wait=KEY_PERIOD):
         jump = clock_jump(wall, steady, last_wall, last_steady)
         if jump:
             shift(jump)
-        silent = camera.silent()
-        came, since = (0, steady) if silent > CAMERA_LOST else (came + (frame is not None), since if came else steady)
-        if not lost and silent > CAMERA_LOST:
+        gone = camera.lost()
+        came, since = (0, steady) if gone else (came + (frame is not None), since if came else steady)
+        if gone and not lost:
             lost = True
-            lose(wall - silent)
-            say("no picture from %s since %d s%s: trying to get it back" % (camera.source, silent, camera.trouble))
+            lose(wall - gone)
+            say("no picture from %s since %d s%s: trying to get it back" % (camera.source, gone, camera.signal.trouble))
         elif lost and came >= CAMERA_BACK and steady - since >= CAMERA_LOST:
             lost = False
             say("%s is back" % str(camera.source))
@@ -1154,7 +1223,8 @@ def live_turns(doors, shift, lose, news):
     while streams:
         if not alone and news.wait(KEY_PERIOD):
             until = time.monotonic() + TURN_HOLD
-            while news.wait(max(0.0, until - time.monotonic())) and not all(door.camera.has_new() for door in streams):
+            while news.wait(max(0.0, until - time.monotonic())) and not all(
+                    door.camera.has_new() or door.camera.lost() for door in streams):
                 news.clear()
             news.clear()
         frames, now = [], None
@@ -2111,6 +2181,21 @@ def picture_quality(face):
     """How good a face's picture is, 0 to 1: frontal, sharp, large, and the detector sure."""
     return (face.frontal * min(1.0, face.sharpness / 200.0) * min(1.0, box_width(face.box) / float(PICTURE_SIZE))
             * min(1.0, 0.5 + max(0.0, face.score) / 2))
+
+
+def up_to_date(look, faces, before, after, scale):
+    """Faces found in a frame of a moment ago: with their picture, and moved to where they are by now. before, after:
+    the small grey pictures of that frame, None where there was none, and of the newest, which has that scale."""
+    faces = [face if face.picture is not None else face._replace(picture=picture_from(look.frame, face.box))
+             for face in faces]
+    if before is None or before is after:
+        return faces
+    boxes = [scale_box(face.box, look.scale) for face in faces]
+    wider = after.shape[1] / float(before.shape[1])
+    if wider == 1 and scale == look.scale:
+        return [face if box is None else face._replace(box=scale_box(box, 1 / scale))
+                for face, box in zip(faces, follow_boxes(before, after, boxes))]
+    return [face._replace(box=scale_box(box, wider / scale)) for face, box in zip(faces, boxes)]
 
 
 def match_faces(tracks, faces, now):
@@ -3366,16 +3451,50 @@ class LookOut:
         return max(1.0, len(tracks) / 2.0)
 
 
+class Tilt:
+    """Finds out whether a camera hangs on its side: where something moves and nobody was ever seen, a look now and then
+    is at the picture turned."""
+    LOOKS, FACES = 8, 3         # every such look; faces in so many of them are no chance
+
+    def __init__(self, place):
+        """place: of the command line; what is turned by --flip is not tried."""
+        self._place, self._tries, self._looks, self._faces = place, place.flip == "none", 0, 0
+        self._turns = "90", "270", "180"
+
+    def turned(self, look):
+        """The Look that is made instead of this one."""
+        if not self._tries or look.regions or not look.moved:
+            return look
+        self._looks += 1
+        if self._looks % self.LOOKS:
+            return look
+        turn = self._turns[(self._looks // self.LOOKS - 1) % len(self._turns)]
+        return look._replace(frame=np.ascontiguousarray(FLIPS[turn][1](look.frame)), whole=True, far=False, moved=None,
+                             turn=turn)
+
+    def found(self, turn, faces, metric):
+        """Takes the Faces found in a picture turned so, "" for one that was not."""
+        good = [face for face in faces if good_sighting(face, metric) and face.score >= metric.enrol_score]
+        if not self._tries or not good:
+            return
+        self._turns, self._faces = (turn,), self._faces + 1
+        self._tries = bool(turn) and self._faces < self.FACES
+        if turn and not self._tries:
+            say("nobody was seen in the picture of %s, but somebody is when it is turned: try --flip %s"
+                % (self._place.source, (self._place.name and self._place.name + "=") + turn))
+
+
 class Door:
     """One camera's picture: follows the faces in it as tracks, says where to look for them next, takes what was found.
     Who they are, its Greeter says."""
 
-    def __init__(self, book, visits, mask=None, scale=None, name=""):
-        """scale: of the small picture, None for one of SMALL_WIDTH."""
-        self.name, self.camera = name, None     # its LiveCamera, None for a recording
+    def __init__(self, book, visits, place):
+        """place: what the command line says of it."""
+        self.name, self.camera = place.name, None  # its LiveCamera, None for a recording
         self.frame, self.moment = None, None    # the newest, as it may be shown; its time, s
         self.picture = None                     # (frame, scale) to be looked at, None once it was
-        self._mask, self._wanted_scale = mask, scale
+        self._mask, self._wanted_scale = place.mask and Mask(place.mask), place.scale
+        self._tilt = Tilt(place)
         self.begin(book, visits)
 
     def begin(self, book, visits):
@@ -3428,7 +3547,7 @@ class Door:
                                         now)
         if look:
             self.looked_at, self._grey_of_look = now, self._grey
-        return look
+        return look and self._tilt.turned(look)
 
     def _moved(self):
         """The box of what moved lately, in the newest frame; None where nothing did."""
@@ -3437,11 +3556,12 @@ class Door:
 
     def recognize(self, look, faces):
         """Takes the Faces found in the newest Look; returns the Events that follow, at the moment of that look."""
-        if self.looked_at is None:
+        self._tilt.found(look.turn, faces, self.metric)
+        if self.looked_at is None or look.turn:
             return []
         now = self._answered = self.looked_at
         events = self.end_tracks(now)  # the machine may have slept since
-        faces = self._bring_up_to_date(look, [self._checked(face) for face in faces])
+        faces = up_to_date(look, [self._checked(face) for face in faces], self._grey_of_look, self._grey, self._scale)
         self._look_out.found(faces or self.tracks)
         matched = match_faces(self.tracks, faces, now)
         for track in self.tracks:
@@ -3462,20 +3582,6 @@ class Door:
             self.broken_encodings += 1
             return face._replace(encoding=None)
         return face
-
-    def _bring_up_to_date(self, look, faces):
-        """Faces found in a frame of a moment ago: with their picture, and moved to where they are by now."""
-        faces = [face if face.picture is not None else face._replace(picture=picture_from(look.frame, face.box))
-                 for face in faces]
-        if self._grey_of_look is None or self._grey_of_look is self._grey:
-            return faces
-        boxes = [scale_box(face.box, look.scale) for face in faces]
-        moved = follow_boxes(self._grey_of_look, self._grey, boxes)
-        wider = self._grey.shape[1] / float(self._grey_of_look.shape[1])
-        if wider == 1 and self._scale == look.scale:
-            return [face if box is None else face._replace(box=scale_box(box, 1 / self._scale))
-                    for face, box in zip(faces, moved)]
-        return [face._replace(box=scale_box(box, wider / self._scale)) for face, box in zip(faces, boxes)]
 
     def end_tracks(self, now, all_of_them=False):
         """Ends the tracks that were not seen for a while; returns the Events that follow."""
@@ -6041,15 +6147,15 @@ class View:
         follow. notice: said in the picture; fresh: whether there is a new frame. If not, the window lives on, and says
         so after a while."""
         steady = time.monotonic()
-        silent = {door: door.camera.silent() if door.camera else 0.0 for door in doors}
-        old = [door for door in doors if door.camera and (door.frame is None or silent[door] >= REDRAW_AFTER)]
+        lost = {door: door.camera.lost() if door.camera else 0.0 for door in doors}
+        old = any(door.camera and (door.frame is None or door.camera.silent() >= REDRAW_AFTER) for door in doors)
         watched = self._live is not None and self._live.wanted()
         if isinstance(self.window, NoWindow) and not watched or not fresh and not old:
             return self.controls.requests(self.window.poll(), visits.book, steady)
-        said = {door: "No picture since " + duration(silent[door]) if silent[door] > CAMERA_LOST else
+        said = {door: "No picture since " + duration(lost[door]) if lost[door] else
                 "Waiting for the picture of " + str(door.camera.source) if door.frame is None and door.camera else None
                 for door in doors}
-        marks = {door: [] if silent[door] > CAMERA_LOST else door.marks(now) for door in doors}
+        marks = {door: [] if lost[door] else door.marks(now) for door in doors}
         one = doors[0 if self._alone is None else self._alone]
         if len(doors) == 1 or self._alone is not None:
             frame, marks, places = self._one(one, marks[one]) + ([(0, 1 << 20, 1 << 20, 0)] * (len(doors) > 1),)
@@ -6211,8 +6317,7 @@ class Doors(list):
         for door in self:
             door.begin(book, visits)
         self._visits = visits
-        self[:] = self or [Door(book, visits, place.mask and Mask(place.mask), place.scale, place.name)
-                           for place in self.places]
+        self[:] = self or [Door(book, visits, place) for place in self.places]
         self._stats = [Stats() for _ in self]
 
     def lose(self, door, moment):
@@ -6258,7 +6363,7 @@ class Doors(list):
 
     def lost(self):
         """The sources of which there is no picture, as texts."""
-        return [str(door.camera.source) for door in self if door.camera and door.camera.silent() > CAMERA_LOST]
+        return [str(door.camera.source) for door in self if door.camera and door.camera.lost()]
 
     def ended(self):
         """Whether nothing more can come: recordings have an end, live cameras none."""
@@ -7404,11 +7509,11 @@ EXAMPLE = "known_faces.dat.example"
 
 class Place(typing.NamedTuple):
     """What the options say of one door."""
-    name: str                   # "" for the only one, if it was not given a name
-    source: Source
-    flip: str
-    mask: object                # path of a picture, None
-    scale: object               # of the small picture, None
+    name: str = ""              # of the only one, if it was not given a name
+    source: object = None       # its Source
+    flip: str = "none"
+    mask: object = None         # path of a picture
+    scale: object = None        # of the small picture, None for one of SMALL_WIDTH
 
 
 def places_of(options):

@@ -66,7 +66,7 @@ class Story:
         self.book = doorcam.Book(metric) if book is None else book
         self.book.tolerance, self.book.gap = tolerance, gap
         self.visits = doorcam.Visits(self.book)
-        self.door = doorcam.Door(self.book, self.visits)
+        self.door = doorcam.Door(self.book, self.visits, doorcam.Place())
         self.now, self.told = now, []
 
     @property

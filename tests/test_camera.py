@@ -21,7 +21,7 @@ import pytest
 import doorcam
 from helpers import Story, face, person
 from processes import (EXAMPLE, HERE, IMPATIENT, SYSTEM_PYTHON, Doorcam, environment, gstreamer, numbered, one_line,
-                       read_number, run_doorcam, tool, visit_frames, wait_for, write_clip, xvfb)
+                       portrait, read_number, run_doorcam, tool, visit_frames, wait_for, write_clip, xvfb)
 from test_window import find_text
 
 BACK = 2 * doorcam.CAMERA_TIMEOUT / 1000.0 + max(doorcam.RECONNECT_PAUSES) + 10  # s in which a camera must be back
@@ -584,6 +584,64 @@ def test_the_pipeline_of_a_user(csi, tmp_path):
         assert {frame[:2] for frame in frames_of(reader)} == {(240, 320)}
 
 
+def test_a_pipeline_is_asked_for_fewer_frames_where_the_machine_cannot_keep_up(csi, tmp_path):
+    pipeline = "videotestsrc is-live=true ! video/x-raw, width=320, height=240 ! videoconvert ! appsink drop=true"
+    settings = json.dumps(dict(IMPATIENT, BEHIND=0.0, PACE_SECONDS=1.0, PACE_LEAST=10.0))  # all are late
+    with Doorcam(pipeline, "none", settings, python=gstreamer(), env=csi.env, folder=tmp_path,
+                 program=[os.path.join(HERE, "read_camera.py")]) as reader:
+        reader.wait_for("a second of them", 40)
+        before = len(frames_of(reader))
+        wait_for(lambda: len(frames_of(reader)) > before + 10, 20, reader.err())
+        reader.stop()
+        assert {frame[:2] for frame in frames_of(reader)} == {(240, 320)} and len(ours(reader.err())) == 1
+
+
+# ----------------------------------------------------------------------------------------- a camera on its side
+
+
+def walk(turn, seconds=15, rate=10):
+    """Frames in which one of the example's visitors goes to and fro, turned as FLIPS names it."""
+    face, chance = portrait(0, 240), np.random.RandomState(1)
+    for number in range(seconds * rate):
+        frame = chance.randint(140, 160, (480, 640, 3)).astype(np.uint8)
+        left = 100 + abs(number % 60 - 30) * 8
+        frame[100:340, left:left + 240] = face
+        yield doorcam.FLIPS[turn][1](frame)
+
+
+@pytest.mark.parametrize("hangs, advice", [("90", "270"), ("270", "90")])
+def test_a_camera_on_its_side_is_named(tmp_path, hangs, advice):
+    """dlib sees nobody then; the other engine knows this large face even so."""
+    clip = write_clip(tmp_path / "side.avi", walk(hangs))
+    options = ["--source", clip, "--headless", "--engine", "dlib"]
+    status, out, err = run_doorcam(*options, folder=tmp_path)
+    assert status == 0 and "is new" not in out
+    one_line(err, "somebody is when it is turned: try --flip " + advice)
+    status, out, err = run_doorcam(*options, "--flip", advice, folder=tmp_path)
+    assert (status, err, out.count("is new")) == (0, "", 1)
+
+
+def test_which_of_several_cameras_hangs_on_its_side(capsys):
+    tilt, look = doorcam.Tilt(doorcam.Place("back", "camera 2")), doorcam.Look(np.zeros((4, 8, 3)), 1.0, True, [],
+                                                                               moved=(0, 8, 4, 0))
+    good = face(person(1))
+    for _ in range(1000):
+        turned = tilt.turned(look)
+        assert turned.frame.shape == ((8, 4, 3) if turned.turn in ("90", "270") else (4, 8, 3))
+        tilt.found(turned.turn, [good] if turned.turn == "270" else [], doorcam.OPENCV)
+    one_line(capsys.readouterr().err, "camera 2", "--flip back=270")
+    assert not tilt.turned(look).turn
+
+
+@pytest.mark.parametrize("place, faces, moved, regions", [
+    (doorcam.Place(flip="90"), 0, True, []), (doorcam.Place(), 1, True, []), (doorcam.Place(), 0, False, []),
+    (doorcam.Place(), 0, True, [((0, 8, 4, 0), True)])])
+def test_a_picture_is_not_looked_at_turned_without_a_reason(place, faces, moved, regions):
+    tilt, look = doorcam.Tilt(place), doorcam.Look(np.zeros((4, 8, 3)), 1.0, True, regions, moved=moved and (0, 8, 4, 0))
+    tilt.found("", [face(person(1))] * faces, doorcam.OPENCV)
+    assert not any(tilt.turned(look).turn for _ in range(100))
+
+
 # -------------------------------------------------------------------------------------------------- a USB camera
 
 
@@ -591,7 +649,7 @@ class FakeCapture:
     """A cv2.VideoCapture whose frames come from a list of what read() does: a frame, None (fails), or an error."""
 
     def __init__(self, acts):
-        self._acts, self.released = iter(acts), False
+        self._acts, self.released, self.passed = iter(acts), False, 0
 
     def read(self):
         time.sleep(0.01)
@@ -601,6 +659,10 @@ class FakeCapture:
         if callable(act):
             return act()
         return act is not None, act
+
+    def grab(self):
+        self.passed += 1
+        return self.read()[0]
 
     def release(self):
         self.released = True
@@ -726,6 +788,58 @@ def test_a_picture_that_stands_still_for_a_moment_is_one(quick, watch, capsys, m
     watcher = watch("0", capture=opener)
     watcher.wait_for_frames(300)
     assert len(opener.given) == 1 and capsys.readouterr().err == ""
+
+
+def paced(rate, seconds, waited):
+    """A Pace to which frames came at this rate, and how many a second it wanted in the last five of these seconds;
+    waited(time): how long the frame before has waited then."""
+    pace, wanted = doorcam.Pace("camera 0"), []
+    for moment in np.arange(0, seconds, 1.0 / rate):
+        if pace.wants():
+            wanted.append(moment)
+            pace.took(waited(moment), moment)
+    return sum(moment >= seconds - 5 for moment in wanted) / 5.0
+
+
+def test_fewer_frames_are_taken_where_the_machine_cannot_keep_up(capsys):
+    assert paced(30, 9, lambda moment: 0.04) == pytest.approx(30)       # not for a moment's sake
+    assert paced(30, 18, lambda moment: 0.04) == pytest.approx(15, abs=0.5)
+    assert capsys.readouterr().err == ("doorcam: this machine cannot keep up with the pictures of camera 0: it takes 15 a "
+                                       "second of them\n")
+    assert paced(30, 100, lambda moment: 0.04) == pytest.approx(7.5, abs=0.5)   # no fewer, however slow it is
+    assert [int(number) for number in re.findall("takes ([0-9]+)", capsys.readouterr().err)] == [15, 8]
+
+
+def test_all_frames_are_tried_again_and_it_is_said_once(capsys):
+    busy = [(0, 40), (700, 740)]
+    slow = lambda moment: 0.04 * any(begin <= moment < end for begin, end in busy)  # noqa: E731
+    assert paced(30, 600, slow) < 12
+    assert paced(30, 690, slow) == pytest.approx(30)
+    capsys.readouterr()
+    assert paced(30, 760, slow) < 12
+    assert capsys.readouterr().err.count("\n") == 2     # as few as before: not said again
+
+
+@pytest.mark.parametrize("waited", [lambda moment: 0.0, lambda moment: 0.005,  # frames that come in bursts
+                                    lambda moment: 0.04 * (int(moment * 30) % 10 == 0)])
+def test_all_frames_are_taken_where_hardly_one_waits(capsys, waited):
+    assert paced(30, 60, waited) == pytest.approx(30)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("pause, fewer", [(0.3, True), (0.0, False)])
+def test_a_slow_loop_is_given_fewer_frames(quick, capsys, monkeypatch, pause, fewer):
+    monkeypatch.setattr(doorcam, "PACE_SECONDS", 0.5)
+    opener = plugged(FakeCapture(itertools.cycle(stirred(30))))
+    camera = doorcam.LiveCamera(doorcam.parse_source("0"), capture=opener)
+    frames = doorcam.live_frames(camera, print)
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        next(frames)
+        time.sleep(pause)
+    camera.close()
+    assert ("cannot keep up with the pictures of camera 0" in capsys.readouterr().err) == fewer
+    assert (opener.given[0].passed > 20) == fewer
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def watch(monkeypatch, tmp_path):
         made.append(one)
         one.events = []
         monkeypatch.setattr(one.telling, "tell", lambda events, *_: one.events.extend(events))
-        one.doors[0].camera = types.SimpleNamespace(silent=lambda: 0.0)
+        one.doors[0].camera = types.SimpleNamespace(silent=lambda: 0.0, lost=lambda: 0.0)
         return one
     return make
 

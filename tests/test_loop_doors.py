@@ -58,7 +58,7 @@ class Doors:
     def __init__(self):
         self.book, self.now = doorcam.Book(doorcam.OPENCV), START
         self.visits = doorcam.Visits(self.book)
-        self.doors = [doorcam.Door(self.book, self.visits, name=name) for name in ("front", "back")]
+        self.doors = [doorcam.Door(self.book, self.visits, doorcam.Place(name)) for name in ("front", "back")]
         self.told = []
 
     def look(self, *faces, **options):
@@ -136,7 +136,7 @@ def test_no_door_waits_longer_than_a_second_for_its_look(crowd):
                 for number in range(crowd if door == 0 else 1)]
     book = doorcam.Book(doorcam.OPENCV)
     visits = doorcam.Visits(book)
-    doors = [doorcam.Door(book, visits, scale=0.25, name=str(number)) for number in range(8)]
+    doors = [doorcam.Door(book, visits, doorcam.Place(str(number), scale=0.25)) for number in range(8)]
     recognition = doorcam.Recognition.__new__(doorcam.Recognition)
     recognition._sync, recognition._stop = False, types.SimpleNamespace(asked=False)
     recognition.anew = types.SimpleNamespace(goes_on=lambda: False)
@@ -161,7 +161,8 @@ def test_no_door_waits_longer_than_a_second_for_its_look(crowd):
 
 class Eye:
     """A door whose camera has the frames that it is given."""
-    ended, source, trouble, name, frame = False, "camera", "", "", None
+    ended, source, name, frame, gone = False, "camera", "", None, 0.0
+    signal = types.SimpleNamespace(trouble="")
 
     def __init__(self):
         self.camera = self
@@ -173,8 +174,8 @@ class Eye:
         frame, self.frame = self.frame, None
         return frame
 
-    def silent(self):
-        return 0.0
+    def lost(self):
+        return self.gone
 
 
 def test_a_frame_waits_a_moment_for_those_of_the_other_doors(monkeypatch):
@@ -194,6 +195,18 @@ def test_a_frame_waits_a_moment_for_those_of_the_other_doors(monkeypatch):
     comes(back, 3)
     assert next(turns)[0] == [(back, 3)]  # the other one shows nothing new
     assert next(turns)[0] == []
+
+
+def test_no_frame_waits_for_a_door_that_is_lost(monkeypatch):
+    front, back, news = Eye(), Eye(), threading.Event()
+    turns = doorcam.live_turns([front, back], print, lambda door, moment: None, news)
+    monkeypatch.setattr(doorcam, "TURN_HOLD", 30.0)
+    back.gone, front.frame = 5.0, 1
+    news.set()
+    later = threading.Timer(0.5, lambda: (setattr(back, "frame", 2), news.set()))
+    later.start()
+    assert next(turns)[0] == [(front, 1)]
+    later.join()
 
 
 def test_recordings_are_played_beside_each_other_in_time(tmp_path):

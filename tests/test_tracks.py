@@ -710,6 +710,7 @@ def check_events(story, numbers):
 def test_slow_looks_are_not_all_closer_ones(story):
     """Each look takes longer than the period of far looks: every other one is still at the whole picture."""
     looks, chance = [], np.random.RandomState(1)
+    story.door = doorcam.Door(story.book, story.visits, doorcam.Place(flip="180"))  # whose picture is not turned
     for turn in range(20):
         picture = np.full((180, 320), 90, np.uint8)
         picture[100:, 200:] = chance.randint(0, 255, (80, 120))  # a tree

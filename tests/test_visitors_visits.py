@@ -407,7 +407,7 @@ def test_the_live_loop_notices_a_clock_that_is_set(monkeypatch):
             clocks["wall"] += 0.04
             return "frame"
 
-        def silent(self):
+        def lost(self):
             return 0.0
 
     clocks = {"wall": START, "steady": 50.0}
