@@ -257,6 +257,6 @@ def test_systemd_is_told_that_a_camera_is_waited_for(monkeypatch, path):
     disk.read_on()
     told.news()
     disk.watch.doors[0].camera = types.SimpleNamespace(
-        lost=lambda: 12.0, source=doorcam.parse_source("rtsp://user:secret@127.0.0.1/stream"))
+        silent=lambda: 12.0, lost=lambda: 12.0, source=doorcam.parse_source("rtsp://user:secret@127.0.0.1/stream"))
     disk.watch.watch_the_door([([], disk.now)] * 2)
     assert told.news() == [(True, "No picture from rtsp://***@127.0.0.1/stream")] * 2
