@@ -2166,6 +2166,10 @@ class Track:
             self.still += 1
         self.lively = max(0, self.lively + (1 if change is not None and change > LIVES else -1))
 
+    def become(self, number, enrolled=False):
+        """It is this visitor from now on, None for nobody; enrolled: with this stay."""
+        self.visitor, self.enrolled, self.before = number, enrolled, None
+
     def lives(self):
         """Whether it is beyond doubt that this is no picture of somebody."""
         return self.lively >= LIVE_LOOKS
@@ -2621,6 +2625,11 @@ class Gallery:
         learned, an entry becomes several people's."""
         founding = [one for one in visitor.encodings if visitor.origin_of(one).founding] or visitor.encodings
         return self._odds(float(np.sum((np.mean(founding, axis=0) - encoding) ** 2)), 1, len(founding))
+
+    def may_learn(self, visitor, encoding):
+        """Whether an encoding is beyond doubt the visitor's, also by what was not learned from a greeting."""
+        odds = self.odds_of(visitor, self.lookup_known_face(encoding))
+        return min(odds, self.founded_odds(visitor, encoding)) >= self.metric.caution
 
     def second_entry(self, visitor):
         """The other entry that beyond doubt is the same person as this one, or None; one of the two must be known from
@@ -3202,7 +3211,7 @@ class SeenTwice:
         for index, track in enumerate(self._seen):
             if any(other.visitor == track.visitor and {id(track), id(other)} not in pairs
                    for other in self._seen[:index]):
-                track.visitor, track.before, track.enrolled = None, None, False
+                track.become(None)
         for track, other, sure in self.pairs:
             first, second = [book[one.visitor] for one in (track, other)]
             if sure and first and second and first is not second and may_be_joined(first, second):
@@ -3224,6 +3233,18 @@ def note_together(book, numbers, doubtful):
                 book.changed.add(visitor.number)
 
 
+def no_longer_apart(book, visitor, numbers):
+    """The others with these numbers were not seen together with a visitor after all."""
+    for other in filter(None, map(book.__getitem__, numbers)):
+        other.apart.discard(visitor.number)
+        book.changed.add(other.number)
+
+
+def in_view(tracks):
+    """The numbers of those whose faces are in the picture."""
+    return {track.visitor for track in tracks if track.visitor is not None and not track.missed}
+
+
 def is_known_picture(book, track):
     """Whether a track that has not come to life looks like somebody of whom there is a picture; be it that the person
     stands beside it."""
@@ -3232,8 +3253,7 @@ def is_known_picture(book, track):
 
 
 class Greeter:
-    """Says who the tracks of one picture are, and has the book learn from them. Who somebody is, it asks of the book;
-    here stands what follows from the answer."""
+    """Says who the tracks of one picture are, which it asks of the book, and does what follows from the answer."""
 
     def __init__(self, book, visits, door=""):
         self.book, self.visits, self.metric, self.door = book, visits, book.metric, door
@@ -3245,13 +3265,13 @@ class Greeter:
             visitor = self.book[track.visitor]
             number = visitor.number if visitor else None
             if number != track.visitor:
-                track.visitor, track.enrolled, track.before = number, False, None
+                track.become(number)
 
     def follow(self, tracks, number, other):
         """Tracks of a visitor are another's from now on, who was enrolled with this stay."""
         self.keep_up(tracks)
         for track in [track for track in tracks if track.visitor == number]:
-            track.visitor, track.enrolled, track.before = other, True, None
+            track.become(other, True)
 
     def greet(self, tracks, now):
         """Sees who the tracks are that the newest look has found, where their evidence tells; the Events that follow.
@@ -3266,7 +3286,7 @@ class Greeter:
             if gone is not stays:
                 self._join(gone, stays, tracks)
         doubtful = [{track.visitor, other.visitor} for track, other, _ in self._twice.pairs]
-        note_together(self.book, self._visible(tracks), doubtful)
+        note_together(self.book, in_view(tracks), doubtful)
         return events
 
     def part(self, over, tracks):
@@ -3291,7 +3311,7 @@ class Greeter:
         twice = now - track.began < LOOKING_LIMIT and self._twice.waits(track)
         if track.hidden or not track.evidence or not track.agrees() or twice:
             return []
-        found = self.book.lookup_known_face(track.mean(), self._visible(tracks))
+        found = self.book.lookup_known_face(track.mean(), in_view(tracks))
         best, visitor = found[0] if found else (-math.inf, None)
         odds = self.book.odds_of(visitor, found) if visitor else -math.inf
         verdict = decide(best, odds, track.sightings, track.weight, self.metric.caution, last_chance)
@@ -3301,9 +3321,8 @@ class Greeter:
         if verdict == "new" and track.worth_enrolling():
             track.sure = self.book.how_sure_new(found)
             visitor = self.book.register_new_face(track.mean(), track.began, to_jpeg(track.picture), track.quality)
-            track.visitor, track.enrolled = visitor.number, True
-            event = self.visits.enrol(visitor, track.began, now, track.sightings, self.door)
-            return [event._replace(sure=track.sure)]
+            track.become(visitor.number, True)
+            return [self.visits.enrol(visitor, track.began, now, track.sightings, self.door)._replace(sure=track.sure)]
         return []
 
     def _take_for_picture(self, track):
@@ -3312,33 +3331,29 @@ class Greeter:
         visitor = self.book[track.visitor]
         visitor.is_picture = True
         if track.enrolled:
-            self._no_longer_apart(visitor, visitor.apart)
+            no_longer_apart(self.book, visitor, visitor.apart)
             visitor.apart = set()
-        track.visitor, track.before, track.enrolled, track.hidden, track.lively = None, None, False, True, 0
+        track.become(None)
+        track.hidden, track.lively = True, 0
         return [self.visits.end_picture(visitor, track.began)] if visitor.number in self.visits.going() else []
 
     def _settle(self, track, tracks, visitor, now):
         """The track is this visitor. Another track that was the visitor until a moment ago is thereby over."""
         tracks[:] = [other for other in tracks if other is track or other.visitor != visitor.number]
-        before, track.visitor = self.visits.before(visitor), visitor.number
+        before = self.visits.before(visitor)
+        track.become(visitor.number)
         events = self._see(track, now)
         track.before = before._replace(told=bool(events))
         return events
-
-    @staticmethod
-    def _visible(tracks):
-        """The numbers of those whose faces are in the picture."""
-        return {track.visitor for track in tracks if track.visitor is not None and not track.missed}
 
     def _see(self, track, now):
         """Books that the track's visitor is there; the Events that follow."""
         visitor = self.book[track.visitor]
         event = self.visits.see(visitor, track.began, now, self.door)
-        again = visitor.number in track.mistaken
         visitor.latest = np.float32(track.mean()) if track.evidence else None
         if track.quality > visitor.quality * PICTURE_BETTER and not visitor.ignored:
             visitor.jpeg, visitor.quality = to_jpeg(track.picture), track.quality
-        return [event._replace(sure=track.sure, again=again)] if event else []
+        return [event._replace(sure=track.sure, again=visitor.number in track.mistaken)] if event else []
 
     def _reconsider(self, track, tracks, now):
         """A decided track whose newest evidence strongly says somebody else: somebody who was enrolled in this stay and
@@ -3346,7 +3361,7 @@ class Greeter:
         if track.sightings < ENOUGH_SIGHTINGS or track.sightings % RECONSIDER or not track.agrees():
             return []
         visitor, recent = self.book[track.visitor], mean_encoding(track.evidence[-ENOUGH_SIGHTINGS:])
-        found = self.book.lookup_known_face(recent, self._visible(tracks) - {visitor.number})
+        found = self.book.lookup_known_face(recent, in_view(tracks) - {visitor.number})
         if track.enrolled:
             others = [pair for pair in found if pair[1] is not visitor]
             sure = others and self.book.odds_of(others[0][1], others) >= self.metric.caution + DOUBT
@@ -3364,26 +3379,20 @@ class Greeter:
             return []
         together = visitor.apart
         event = self.visits.take_back(visitor, before, now)
-        self._no_longer_apart(visitor, together - visitor.apart)
-        track.visitor, track.before, track.evidence = None, None, track.evidence[-ENOUGH_SIGHTINGS:]
+        no_longer_apart(self.book, visitor, together - visitor.apart)
+        track.become(None)
+        track.evidence = track.evidence[-ENOUGH_SIGHTINGS:]
         track.mistaken.add(visitor.number)
         return [event] if event else []
-
-    def _no_longer_apart(self, visitor, numbers):
-        for other in filter(None, map(self.book.__getitem__, numbers)):
-            other.apart.discard(visitor.number)
-            self.book.changed.add(other.number)
 
     def _learn_from(self, track, tracks):
         """What an ended track taught about its visitor: one more encoding, of a newcomer the mean of the whole stay;
         perhaps that two entries are one."""
         visitor = self.book[track.visitor]
         if track.weight >= ENROL_SIGHTINGS and track.agrees():
-            found = self.book.lookup_known_face(track.mean())
             if track.enrolled and len(visitor.encodings) == 1:
                 self.book.encoded_anew(visitor, track.mean())
-            elif min(self.book.odds_of(visitor, found), self.book.founded_odds(visitor, track.mean())) \
-                    >= self.metric.caution:
+            elif self.book.may_learn(visitor, track.mean()):
                 self.book.learn(visitor, track.mean())
         other = self.book.second_entry(visitor)
         if other is not None:
@@ -6350,6 +6359,10 @@ class Doors(list):
         for door, _ in frames:
             self._stats[self.index(door)].frame()
 
+    def frame_of(self, name):
+        """The newest frame of the door with that name, None if there is none."""
+        return next((door.frame for door in self if door.name == name), None)
+
     def now(self):
         """The time of the newest frame."""
         return max((door.moment for door in self if door.moment is not None), default=time.time())
@@ -6455,8 +6468,7 @@ class House:
     def tell(self, events):
         """Tells of events, each with the picture of its door."""
         for event in events:
-            frame = next((door.frame for door in self.doors if door.name == event.door), None)
-            self.telling.tell([event], self.book, frame)
+            self.telling.tell([event], self.book, self.doors.frame_of(event.door))
 
     def take_book(self):
         """Goes on with the book from the file as soon as it is read; a recording waits for that."""
