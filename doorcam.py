@@ -483,14 +483,15 @@ def missing_gstreamer_elements(pipeline):
 
 
 def capture_in_child(line, pipeline):
-    """The process of a pipeline: says whether it could be opened, then answers whoever asks with its next frame."""
+    """The process of a pipeline: says whether it could be opened, then goes on to its next frame, or gives it, as it is
+    asked."""
     capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     try:
         line.send(capture.isOpened())
         while True:
-            whole, _ = line.receive()
-            good, frame = capture.read() if whole else (capture.grab(), None)
-            line.send(good, frame if frame is None else to_bgr(frame))
+            wanted, _ = line.receive()
+            good, frame = capture.retrieve() if wanted else (capture.grab(), None)
+            line.send(good, to_bgr(frame) if good and wanted else None)
     finally:
         capture.release()
 
@@ -516,16 +517,16 @@ class PipelineCapture:
     def isOpened(self):
         return self._opened
 
-    def read(self):
-        """(True, frame), or (False, None) when the pipeline has ended or stalls."""
+    def grab(self):
+        """Goes on to the next frame; False when the pipeline has ended or stalls."""
+        self._child.ask(False, PIPELINE_TIMEOUT)
+        return self._answer()[0]
+
+    def retrieve(self):
+        """(True, that frame), or (False, None)."""
         self._child.ask(True, PIPELINE_TIMEOUT)
         good, frame = self._answer()
         return good, frame.copy() if good else None
-
-    def grab(self):
-        """Passes over a frame; False as read()."""
-        self._child.ask(False, PIPELINE_TIMEOUT)
-        return self._answer()[0]
 
     def release(self):
         self._child.close(patience=1.0)
@@ -986,36 +987,35 @@ class Signal:
 
 
 class Pace:
-    """How many of a camera's frames are made pictures: fewer where this machine cannot keep up with all of them."""
+    """Which of a camera's frames are made pictures: fewer where this machine cannot keep up with all of them."""
 
     def __init__(self, source):
-        self._source, self._every, self._most, self._passed = source, 1, 1, 0  # every such frame; at most, as was said
-        self._began, self._taken, self._late, self._again = None, 0, 0, math.inf
+        self._source, self._apart, self._said = source, 0.0, math.inf  # s between two pictures; as few a second as said
+        self._last, self._again = -math.inf, math.inf                  # s, of a picture; when all are tried again
+        self._began, self._taken, self._late = None, 0, 0
 
-    def wants(self):
-        """Whether the next frame is made a picture."""
-        self._passed = (self._passed + 1) % self._every
-        return not self._passed
+    def wants(self, now):
+        """Whether the frame that has come is made a picture."""
+        return now - self._last >= self._apart
 
     def took(self, waited, now):
-        """A picture came; the one before it has waited so many seconds for the main loop, 0 if that has taken it."""
-        self._began = now if self._began is None else self._began
+        """A picture was made; the one before it has waited so many seconds for the main loop, 0 if that has it."""
+        self._last, self._began = now, now if self._began is None else self._began
         self._taken, self._late = self._taken + 1, self._late + (waited >= BEHIND)
-        passed = now - self._began
-        if passed >= PACE_SECONDS:
-            fewer = self._taken / passed / 2
-            if self._late > self._taken / 5.0 and fewer >= PACE_LEAST:
-                self._every, self._again = 2 * self._every, now + PACE_AGAIN
-                self._say(fewer)
+        if now - self._began >= PACE_SECONDS:
+            period = (now - self._began) / self._taken
+            if self._late > self._taken / 5.0 and 0.5 / period >= PACE_LEAST:
+                self._apart, self._again = 1.5 * period, now + PACE_AGAIN  # the next but one is later than that
+                self._say(0.5 / period)
             elif now >= self._again:
-                self._every, self._again = 1, math.inf
+                self._apart, self._again = 0.0, math.inf
             self._began, self._taken, self._late = now, 0, 0
 
-    def _say(self, fewer):
-        if self._every > self._most:
-            self._most = self._every
+    def _say(self, rate):
+        if rate < 0.75 * self._said:
+            self._said = rate
             say("this machine cannot keep up with the pictures of %s: it takes %d a second of them" % (
-                self._source, round(fewer)))
+                self._source, round(rate)))
 
 
 class LiveCamera:
@@ -1056,7 +1056,10 @@ class LiveCamera:
                 self._started = opened = time.monotonic()
                 self.signal.opened()
                 while self._current():
-                    good, frame = capture.read() if self._pace.wants() else (capture.grab(), None)
+                    good = capture.grab()
+                    if good and not self._pace.wants(time.monotonic()):
+                        continue
+                    good, frame = capture.retrieve() if good else (False, None)
                     if not good:
                         self.ended = length and (self.source.value.startswith("http")
                                                  or time.monotonic() - opened > 0.9 * length)
@@ -1064,7 +1067,7 @@ class LiveCamera:
                     if length:  # a recording is sent as fast as it can be
                         ahead = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0 - (time.monotonic() - opened)
                         self._pause(min(max(0.0, ahead), 1.0))
-                    if frame is None or self._take(straight(frame)):
+                    if self._take(straight(frame)):
                         attempt = 0
                     elif time.monotonic() - max(opened, self._arrived) >= PICTURE_STILL:
                         break
@@ -1091,8 +1094,7 @@ class LiveCamera:
         now = time.monotonic()
         with self._changed:
             if self._current():
-                if not self._ever:
-                    self._ever, self._arrived = True, now
+                self._arrived, self._ever = self._arrived if self._ever else now, True
                 self._answered, good = now, not self.signal.trouble
                 self.signal.judge(frame, now)
                 if not self.signal.trouble:

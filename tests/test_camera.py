@@ -646,23 +646,23 @@ def test_a_picture_is_not_looked_at_turned_without_a_reason(place, faces, moved,
 
 
 class FakeCapture:
-    """A cv2.VideoCapture whose frames come from a list of what read() does: a frame, None (fails), or an error."""
+    """A cv2.VideoCapture whose frames come from a list of what grab() does: a frame, None (fails), or an error."""
 
     def __init__(self, acts):
-        self._acts, self.released, self.passed = iter(acts), False, 0
+        self._acts, self._frame, self.released, self.passed = iter(acts), None, False, 0
 
-    def read(self):
+    def grab(self):
         time.sleep(0.01)
         act = next(self._acts, None)
         if isinstance(act, Exception):
             raise act
-        if callable(act):
-            return act()
-        return act is not None, act
-
-    def grab(self):
+        self._frame = act() if callable(act) else act
         self.passed += 1
-        return self.read()[0]
+        return self._frame is not None
+
+    def retrieve(self):
+        self.passed -= 1
+        return True, self._frame
 
     def release(self):
         self.released = True
@@ -716,7 +716,7 @@ def test_a_usb_camera_is_found_under_its_new_number(quick, watch, tmp_path, monk
     plug(0, "Door Cam: Door Cam\n")
     plug(1, "Door Cam: Door Cam\n")  # every USB camera has a second number, which gives no pictures
     moved = threading.Event()
-    opener = plugged(FakeCapture([GREY] * 5 + [lambda: (moved.wait(30), (False, None))[1]]))
+    opener = plugged(FakeCapture([GREY] * 5 + [lambda: (moved.wait(30), None)[1]]))
     watcher = watch("0", capture=opener)
     watcher.wait_for_first(3)
     for number in (0, 1):
@@ -774,7 +774,7 @@ def test_a_few_frames_at_each_opening_are_no_camera_that_is_back(quick, watch, c
     still = stirred(30)[-1]
 
     def short(number):
-        return FakeCapture(stirred(3) + ([still] * 500 if repeats else [lambda: (time.sleep(0.4), (False, None))[1]]))
+        return FakeCapture(stirred(3) + ([still] * 500 if repeats else [lambda: (time.sleep(0.4), None)[1]]))
     opener = plugged(FakeCapture(stirred(30) + [still] * 500), *[short(number) for number in range(6)],
                      FakeCapture(itertools.cycle(stirred(30))))
     watcher = watch("0", capture=opener)
@@ -796,7 +796,7 @@ def paced(rate, seconds, waited):
     waited(time): how long the frame before has waited then."""
     pace, wanted = doorcam.Pace("camera 0"), []
     for moment in np.arange(0, seconds, 1.0 / rate):
-        if pace.wants():
+        if pace.wants(moment):
             wanted.append(moment)
             pace.took(waited(moment), moment)
     return sum(moment >= seconds - 5 for moment in wanted) / 5.0
@@ -819,6 +819,14 @@ def test_all_frames_are_tried_again_and_it_is_said_once(capsys):
     capsys.readouterr()
     assert paced(30, 760, slow) < 12
     assert capsys.readouterr().err.count("\n") == 2     # as few as before: not said again
+
+
+def test_a_camera_that_is_slow_by_night_gives_all_its_frames(capsys):
+    pace = doorcam.Pace("camera 0")
+    for moment in np.arange(0, 30, 1 / 30.0):
+        if pace.wants(moment):
+            pace.took(0.04, moment)
+    assert not pace.wants(moment + 0.05) and pace.wants(moment + 0.2)
 
 
 @pytest.mark.parametrize("waited", [lambda moment: 0.0, lambda moment: 0.005,  # frames that come in bursts
@@ -848,7 +856,6 @@ def hang(quick, monkeypatch):
     """A read that does not return until the test is over, or hang.freed is set."""
     def read():
         read.freed.wait(60)
-        return False, None
     read.freed = threading.Event()
     monkeypatch.setattr(doorcam, "CAMERA_STALLED", 0.5)
     monkeypatch.setattr(doorcam, "CAMERA_TIMEOUT", 100)
@@ -903,7 +910,7 @@ def test_a_camera_that_is_slow_to_open_is_read_by_one_reader(quick, watch, monke
 
 def test_an_end_in_spite_of_a_read_that_never_returns():
     freed = threading.Event()
-    capture = FakeCapture([GREY, lambda: (freed.wait(30), (False, None))[1]])
+    capture = FakeCapture([GREY, lambda: (freed.wait(30), None)[1]])
     camera = doorcam.LiveCamera(doorcam.parse_source("0"), capture=plugged(capture))
     wait_for(lambda: camera.newest(1) is not None, 10, "no frame")
     assert camera.close() is False
