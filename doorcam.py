@@ -6610,10 +6610,12 @@ def metric_of_book(visitors):
 
 
 def dlib_uses_cuda():
-    """Whether dlib was built with CUDA; asked in a process of its own, for it takes memory that this one keeps free."""
+    """Whether dlib was built with CUDA, and there is a GPU (a driver may be missing, or broken by an update); asked in a
+    process of its own, for it takes memory that this one keeps free."""
+    ask = "import dlib; print(dlib.DLIB_USE_CUDA and dlib.cuda.get_num_devices() > 0)"
     try:
-        said = subprocess.run([sys.executable, "-c", "import dlib; print(dlib.DLIB_USE_CUDA)"], timeout=CHILD_HUNG,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        said = subprocess.run([sys.executable, "-c", ask], timeout=CHILD_HUNG, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
     except (OSError, subprocess.TimeoutExpired):
         return False
     return said.strip() == b"True"

@@ -332,11 +332,19 @@ def auto(folder, *options, change="", program=WITHOUT_PACKAGE, **variables):
                        env=environment(HOME=str(folder), **variables))
 
 
+# a dlib that was built with CUDA and finds so many GPUs, but no faces
+CUDA_DLIB = """
+import types
+__version__, DLIB_USE_CUDA = "without faces", True
+cuda = types.SimpleNamespace(get_num_devices=lambda: %s)
+"""
+
+
 @pytest.fixture
 def gpu(tmp_path):
-    """A PYTHONPATH on which dlib has CUDA, and finds no faces."""
+    """A PYTHONPATH on which dlib has CUDA and a GPU, and finds no faces."""
     (tmp_path / "gpu").mkdir()
-    (tmp_path / "gpu" / "dlib.py").write_text("__version__, DLIB_USE_CUDA = 'without faces', True")
+    (tmp_path / "gpu" / "dlib.py").write_text(CUDA_DLIB % 1)
     return os.pathsep.join((str(tmp_path / "gpu"), os.path.join(ROOT, "tests", "nofaces")))
 
 
@@ -368,7 +376,8 @@ def test_a_new_book_is_dlib_s_where_it_uses_a_gpu(tmp_path, quiet_clip, gpu, emp
 def test_a_dlib_that_is_broken_or_never_answers_uses_no_gpu(tmp_path, monkeypatch, gpu):
     monkeypatch.setenv("PYTHONPATH", gpu)
     assert doorcam.dlib_uses_cuda()
-    for text in ("import time; time.sleep(60)", "raise ImportError('libcudart')", "DLIB_USE_CUDA = False", ""):
+    for text in ("import time; time.sleep(60)", "raise ImportError('libcudart')", "DLIB_USE_CUDA = False", "",
+                 CUDA_DLIB % 0, CUDA_DLIB % "1 / 0"):  # no GPU; no driver, of which dlib complains
         (tmp_path / "gpu" / "dlib.py").write_text(text)
         monkeypatch.setattr(doorcam, "CHILD_HUNG", 1.0 if "sleep" in text else 20.0)
         assert not doorcam.dlib_uses_cuda()
