@@ -4107,7 +4107,8 @@ def why(error):
         return "too little memory"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return printable((str(error).splitlines() or [""])[0][:200] or type(error).__name__)
+    line = re.sub(r" in file .+:\d+\. code: \d+, reason:", ":", (str(error).splitlines() or [""])[0])  # dlib's of CUDA
+    return printable(line[:200] or type(error).__name__)
 
 
 def lacks_memory(error):

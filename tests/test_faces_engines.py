@@ -376,6 +376,14 @@ def test_a_new_book_is_dlib_s_where_it_uses_a_gpu(tmp_path, quiet_clip, gpu, emp
     assert out.splitlines()[-1] == "False"
 
 
+def test_what_cuda_complains_of_is_not_cut_off():
+    """dlib names a file of its source before that, by a path of pip's that can be as long as the line."""
+    fault = ("Error while calling cudaGetDevice(&the_device_id) in file /tmp/%s/dlib/cuda/gpu_data.cpp:204. code: 35, "
+             "reason: CUDA driver version is insufficient for CUDA runtime version" % ("pip install" * 20))
+    assert doorcam.why(RuntimeError(fault)) == ("Error while calling cudaGetDevice(&the_device_id): CUDA driver version "
+                                                "is insufficient for CUDA runtime version")
+
+
 def test_a_dlib_that_is_broken_or_never_answers_uses_no_gpu(tmp_path, monkeypatch, gpu):
     monkeypatch.setenv("PYTHONPATH", gpu)
     assert doorcam.dlib_uses_cuda()
