@@ -6894,6 +6894,7 @@ def report_visitors(options):
 # The window in a browser. A thread for each connection makes a Call of what is sent, has the Site reply to it, and
 # sends that. The book belongs to the main loop: it gives a Sheet with copies, and obeys Requests as from everywhere.
 # Who has the key, by the address that is printed at the start, gets a cookie; who has neither gets one line.
+# With http.server this would be as long: it has no limits of its own to bytes, seconds and connections in all.
 
 WEB_HOST = "127.0.0.1"        # unless another is named: only who is on this machine comes to it
 WEB_CALLS, WEB_WATCHERS = 32, 8  # connections, and of these watchers of the live picture, at the same time
