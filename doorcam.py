@@ -6924,8 +6924,9 @@ WEB_INPUTS = {
 WEB_STYLE = """
 .live { display: block; width: 100%; margin-top: .6rem; max-height: 75vh; min-height: 8rem; object-fit: contain;
   background: #000; color: #fff; border-radius: .6rem }
-.said { padding: .6rem .8rem; border: 1px solid var(--accent); border-radius: .4rem; color: var(--ink) }
-.card > form, .card details { grid-column: 1 / -1 } .card > form { scroll-margin-top: 10rem }
+.said { position: sticky; top: .5rem; z-index: 1; padding: .6rem .8rem; border: 1px solid var(--accent);
+  border-radius: .4rem; background: var(--card); color: var(--ink) }
+.card > form, .card details { grid-column: 1 / -1 } .card > form { scroll-margin-top: 15rem }
 form { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin: .4rem 0 0 }
 input, button { font: inherit; font-size: 16px; padding: .45rem .6rem; border: 1px solid var(--line);
   border-radius: .4rem; background: var(--back); color: var(--ink); min-width: 0 }

@@ -712,6 +712,9 @@ def test_in_a_real_browser(tmp_path, camera, width, height):
         browser.run("document.querySelector('[name=name]').value = 'Мария <b>'")
         browser.run("document.querySelector('.card form button').click()")
         browser.wait_for("document.querySelector('.said').innerText == 'visitor 1 is now Мария <b>'", "it is said")
+        for what in (".said", ".card h3", ".card form"):           # it leads back to who was named, and says so there
+            browser.wait_for("(function (box) { return box.top >= 0 && box.bottom <= innerHeight; })"
+                             "(document.querySelector('%s').getBoundingClientRect())" % what, what + " is in view")
         said = browser.run("there.innerText")
         browser.wait_for("there.innerText.startsWith('Мария <b> at the door') && there.innerText != %r" % said,
                          "the script says who is there now")
