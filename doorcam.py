@@ -6781,8 +6781,8 @@ def page_card(visitor, more=""):
 
 
 def read_visits(path, newest=math.inf):
-    """[[time, number, visit, seconds or None]] of the visits in a log, in its order; the time is the door's own clock.
-    newest: how many bytes of it are read, those at its end.
+    """[[time, number, visit, seconds or None, door or ""]] of the visits in a log, in its order; the time is the door's
+    own clock. newest: how many bytes of it are read, those at its end.
 
     Lines that are no event are left out: the header, and what an editor made of others.
     """
@@ -6802,7 +6802,7 @@ def read_visits(path, newest=math.inf):
                         visits.pop(key, None)
                     elif row[1] in ("new", "returned"):
                         visits.pop(key, None)  # the numbers of a book begin again when it was deleted
-                        visits[key] = [moment, key[0], key[1], None]
+                        visits[key] = [moment, key[0], key[1], None, "".join(row[7:8])]
     except (OSError, csv.Error) as error:
         raise DoorcamError("%s cannot be read (%s): --log takes the file that doorcam.py --log has written"
                            % (path, why(error)))
@@ -6812,14 +6812,14 @@ def read_visits(path, newest=math.inf):
 def page_timeline(visits, visitors):
     """The last visits, newest first, as HTML; visitors: number: Visitor."""
     lines, day = [], None
-    for moment, number, visit, seconds in sorted(visits, key=lambda one: one[0])[:-REPORT_VISITS - 1:-1]:
+    for moment, number, visit, seconds, door in sorted(visits, key=lambda one: one[0])[:-REPORT_VISITS - 1:-1]:
         if moment.date() != day:
             lines.append("%s<h3>%s</h3><ol>\n" % ("</ol>" if day else "", moment.strftime("%a %Y-%m-%d")))
             day = moment.date()
         who = page_name(visitors[number]) if number in visitors else "Visitor %d, no longer known" % number
-        lines.append('<li><time datetime="%s">%s</time> <bdi>%s</bdi>, %s%s</li>\n' % (
-            moment.isoformat(), moment.strftime("%H:%M"), who, "first visit" if visit == 1 else "visit %d" % visit,
-            "" if seconds is None else ", " + duration(seconds)))
+        lines.append('<li><time datetime="%s">%s</time> <bdi>%s</bdi>%s, %s%s</li>\n' % (
+            moment.isoformat(), moment.strftime("%H:%M"), who, door and " at <bdi>%s</bdi>" % html.escape(door),
+            "first visit" if visit == 1 else "visit %d" % visit, "" if seconds is None else ", " + duration(seconds)))
     return ('<section><h2 id="visits">The last visits</h2>%s</section>\n'
             % ("".join(lines) + "</ol>" if lines else "<p>None yet.</p>"))
 
@@ -6827,7 +6827,7 @@ def page_timeline(visits, visitors):
 def page_week(visits, today):
     """The visits that began in the seven days up to `today`, by day and hour, as HTML."""
     days = [today - datetime.timedelta(days=back) for back in range(6, -1, -1)]
-    counts = collections.Counter((moment.date(), moment.hour) for moment, _, _, _ in visits)
+    counts = collections.Counter((moment.date(), moment.hour) for moment, *_ in visits)
     most = max([counts[day, hour] for day in days for hour in range(24)] + [1])
     head = "".join('<th scope="col">%s</th>' % day.strftime("%a<br>%m-%d") for day in days)
     rows = []
