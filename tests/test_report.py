@@ -198,6 +198,7 @@ def test_a_log_that_somebody_has_spoilt_is_read_as_far_as_it_goes(tmp_path):
     path.write_bytes(b"\xff\xfe\0\r\ntime,event,visitor,name,visit,seconds\r\nx\r\n,,,,,\r\n"
                      b"2026-01-05T09:00:00+01:00,new,one,,1,\r\n2026-01-05T09:00:00+01:00,left,9,,9,5\r\n"
                      b"2026-13-05T09:00:00+01:00,new,1,,1,\r\n2026-01-05T09:00:00+01:00,returned,2,\"a, b\",4,\r\n"
+                     b"5,new,3,,1,\r\n99999999999-01-01T00:00:00,new,3,,1,\r\n2026-01-05T09,new,3,,1,\r\n"
                      b"2026-01-05T09:00:09+01:00,left,2,,4,1e999\r\n2026-01-05T09:00:09+01:00,le")
     assert doorcam.read_visits(str(path)) == [[datetime.datetime(2026, 1, 5, 9), 2, 4, None, ""]]
 
