@@ -7135,11 +7135,14 @@ def web_there(sheet):
         visits_text(one).lower()) for one in sheet.there) or "<li>Nobody.</li>\n"
 
 
+signature = functools.lru_cache(maxsize=None)(inspect.signature)  # a page asks 400 times, which took most of its time
+
+
 def web_forms(visitor, token, start):
     """What can be asked for about a visitor, as HTML: the name, and what lies under "More"."""
     forms, name = [], page_name(visitor)
     for command, button, asks, sets, may_set, twice in WEB_FORMS:
-        takes = inspect.signature(REQUESTS[command]).parameters if command in REQUESTS else ()
+        takes = signature(REQUESTS[command]).parameters if command in REQUESTS else ()
         if not takes or sets and sets not in takes:
             continue
         fields = (("token", token), ("command", command), ("number", visitor.number), ("start", start), (sets, 1))
