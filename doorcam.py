@@ -6480,6 +6480,8 @@ class House:
             book = next(self.loading)
             if isinstance(book, Book):
                 self.loading = None
+                if hasattr(gc, "freeze"):  # since Python 3.7
+                    gc.freeze()  # looking through a book of 10,000 for garbage would hold up the picture for 60 ms
                 self.begin(book)
                 self.recognition.start()
 
@@ -6903,8 +6905,8 @@ def page_card(visitor, more=""):
 
 
 def read_visits(path, newest=math.inf):
-    """[[time, number, visit, seconds or None]] of the visits in a log, in its order; the time is the door's own clock.
-    newest: how many bytes of it are read, those at its end.
+    """[[time, number, visit, seconds or None, door or ""]] of the visits in a log, in its order; the time is the door's
+    own clock. newest: how many bytes of it are read, those at its end.
 
     Lines that are no event are left out: the header, and what an editor made of others.
     """
@@ -6916,7 +6918,8 @@ def read_visits(path, newest=math.inf):
             for line in file:  # one by one, for an unfinished one must not take others with it
                 with contextlib.suppress(ValueError, IndexError, StopIteration):
                     row = next(csv.reader([line.replace("\0", "")]))
-                    moment = datetime.datetime.strptime(row[0][:19], "%Y-%m-%dT%H:%M:%S")
+                    # with strptime() a log would take twice as long
+                    moment = datetime.datetime(int(row[0][:4]), *(int(row[0][at:at + 2]) for at in (5, 8, 11, 14, 17)))
                     key = int(row[2]), int(row[4])
                     if row[1] == "left" and key in visits:
                         visits[key][3] = max(0, int(row[5]))
@@ -6924,7 +6927,7 @@ def read_visits(path, newest=math.inf):
                         visits.pop(key, None)
                     elif row[1] in ("new", "returned"):
                         visits.pop(key, None)  # the numbers of a book begin again when it was deleted
-                        visits[key] = [moment, key[0], key[1], None]
+                        visits[key] = [moment, key[0], key[1], None, "".join(row[7:8])]
     except (OSError, csv.Error) as error:
         raise DoorcamError("%s cannot be read (%s): --log takes the file that doorcam.py --log has written"
                            % (path, why(error)))
@@ -6934,14 +6937,14 @@ def read_visits(path, newest=math.inf):
 def page_timeline(visits, visitors):
     """The last visits, newest first, as HTML; visitors: number: Visitor."""
     lines, day = [], None
-    for moment, number, visit, seconds in sorted(visits, key=lambda one: one[0])[:-REPORT_VISITS - 1:-1]:
+    for moment, number, visit, seconds, door in sorted(visits, key=lambda one: one[0])[:-REPORT_VISITS - 1:-1]:
         if moment.date() != day:
             lines.append("%s<h3>%s</h3><ol>\n" % ("</ol>" if day else "", moment.strftime("%a %Y-%m-%d")))
             day = moment.date()
         who = page_name(visitors[number]) if number in visitors else "Visitor %d, no longer known" % number
-        lines.append('<li><time datetime="%s">%s</time> <bdi>%s</bdi>, %s%s</li>\n' % (
-            moment.isoformat(), moment.strftime("%H:%M"), who, "first visit" if visit == 1 else "visit %d" % visit,
-            "" if seconds is None else ", " + duration(seconds)))
+        lines.append('<li><time datetime="%s">%s</time> <bdi>%s</bdi>%s, %s%s</li>\n' % (
+            moment.isoformat(), moment.strftime("%H:%M"), who, door and " at <bdi>%s</bdi>" % html.escape(door),
+            "first visit" if visit == 1 else "visit %d" % visit, "" if seconds is None else ", " + duration(seconds)))
     return ('<section><h2 id="visits">The last visits</h2>%s</section>\n'
             % ("".join(lines) + "</ol>" if lines else "<p>None yet.</p>"))
 
@@ -6949,7 +6952,7 @@ def page_timeline(visits, visitors):
 def page_week(visits, today):
     """The visits that began in the seven days up to `today`, by day and hour, as HTML."""
     days = [today - datetime.timedelta(days=back) for back in range(6, -1, -1)]
-    counts = collections.Counter((moment.date(), moment.hour) for moment, _, _, _ in visits)
+    counts = collections.Counter((moment.date(), moment.hour) for moment, *_ in visits)
     most = max([counts[day, hour] for day in days for hour in range(24)] + [1])
     head = "".join('<th scope="col">%s</th>' % day.strftime("%a<br>%m-%d") for day in days)
     rows = []
@@ -7016,6 +7019,7 @@ def report_visitors(options):
 # The window in a browser. A thread for each connection makes a Call of what is sent, has the Site reply to it, and
 # sends that. The book belongs to the main loop: it gives a Sheet with copies, and obeys Requests as from everywhere.
 # Who has the key, by the address that is printed at the start, gets a cookie; who has neither gets one line.
+# With http.server this would be as long: it has no limits of its own to bytes, seconds and connections in all.
 
 WEB_HOST = "127.0.0.1"        # unless another is named: only who is on this machine comes to it
 WEB_CALLS, WEB_WATCHERS = 32, 8  # connections, and of these watchers of the live picture, at the same time
@@ -7045,8 +7049,9 @@ WEB_INPUTS = {
 WEB_STYLE = """
 .live { display: block; width: 100%; margin-top: .6rem; max-height: 75vh; min-height: 8rem; object-fit: contain;
   background: #000; color: #fff; border-radius: .6rem }
-.said { padding: .6rem .8rem; border: 1px solid var(--accent); border-radius: .4rem; color: var(--ink) }
-.card > form, .card details { grid-column: 1 / -1 } .card > form { scroll-margin-top: 10rem }
+.said { position: sticky; top: .5rem; z-index: 1; padding: .6rem .8rem; border: 1px solid var(--accent);
+  border-radius: .4rem; background: var(--card); color: var(--ink) }
+.card > form, .card details { grid-column: 1 / -1 } .card > form { scroll-margin-top: 15rem }
 form { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin: .4rem 0 0 }
 input, button { font: inherit; font-size: 16px; padding: .45rem .6rem; border: 1px solid var(--line);
   border-radius: .4rem; background: var(--back); color: var(--ink); min-width: 0 }
@@ -7252,11 +7257,14 @@ def web_there(sheet):
         visits_text(one).lower()) for one in sheet.there) or "<li>Nobody.</li>\n"
 
 
+signature = functools.lru_cache(maxsize=None)(inspect.signature)  # a page asks 400 times, half of its time
+
+
 def web_forms(visitor, token, start):
     """What can be asked for about a visitor, as HTML: the name, and what lies under "More"."""
     forms, name = [], page_name(visitor)
     for command, button, asks, sets, may_set, twice in WEB_FORMS:
-        takes = inspect.signature(REQUESTS[command]).parameters if command in REQUESTS else ()
+        takes = signature(REQUESTS[command]).parameters if command in REQUESTS else ()
         if not takes or sets and sets not in takes:
             continue
         fields = (("token", token), ("command", command), ("number", visitor.number), ("start", start), (sets, 1))

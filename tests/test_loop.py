@@ -1,4 +1,5 @@
 """A large book is read while the window already shows the picture."""
+import gc
 import os
 import resource
 import shutil
@@ -230,6 +231,21 @@ class Told(list):
     def news(self):
         news, self[:] = list(self), []
         return news
+
+
+@pytest.mark.skipif(not hasattr(gc, "freeze"), reason="Python 3.6 has no gc.freeze()")
+def test_a_book_that_is_read_is_not_looked_through_for_garbage(monkeypatch, path):
+    """With 10,000 visitors that would hold up the picture for 60 ms and more, again and again."""
+    disk = SlowDisk(monkeypatch, path)
+    try:
+        gc.unfreeze()
+        disk.read_on()
+        disk.show(2)
+        kept = {id(one) for one in gc.get_objects()}
+        assert disk.watch.book.visitors and gc.get_freeze_count() > 0
+        assert not [one for one in disk.watch.book.visitors.values() if id(one) in kept]
+    finally:
+        gc.unfreeze()
 
 
 def test_systemd_is_told_that_doorcam_works_only_if_recognition_does(monkeypatch, path):

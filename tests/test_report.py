@@ -61,7 +61,7 @@ def page(visitors, visits=None, now=START):
 
 
 def visit(hours_ago, number, count=2, seconds=12):
-    return [datetime.datetime.fromtimestamp(START - 3600 * hours_ago), number, count, seconds]
+    return [datetime.datetime.fromtimestamp(START - 3600 * hours_ago), number, count, seconds, ""]
 
 
 # --------------------------------------------------------------------------------------------------- what it says
@@ -148,7 +148,7 @@ def test_a_thousand_visitors_take_little_more_than_their_pictures():
 
 def test_the_week_counts_visits_by_day_and_hour():
     noon = datetime.datetime.fromtimestamp(START).replace(hour=12, minute=0, second=0)
-    visits = [[noon - datetime.timedelta(days=back, minutes=-minute), 1, 10 * back + minute, None]
+    visits = [[noon - datetime.timedelta(days=back, minutes=-minute), 1, 10 * back + minute, None, ""]
               for back, minutes in ((0, 3), (1, 1), (6, 2), (7, 5)) for minute in range(minutes)]
     found = Page(doorcam.page_week(visits, noon.date()))
     cells = np.array([int(text) for text in found.texts["td"]]).reshape(24, 7)
@@ -173,8 +173,24 @@ def test_a_log_is_read_as_doorcam_wrote_it(tmp_path):
                                          ("left", 950, 2, 50.0), ("left", 990, 2, 90.0), ("returned", 5000, 3, 9.0)):
         log.tell(doorcam.Event(kind, START + moment, one.number, count, seconds), one.name)
     local = datetime.datetime.fromtimestamp
-    assert doorcam.read_visits(path) == [[local(START), 1, 1, 42], [local(START + 900), 1, 2, 90],
-                                         [local(START + 5000), 1, 3, None]]
+    assert doorcam.read_visits(path) == [[local(START), 1, 1, 42, ""], [local(START + 900), 1, 2, 90, ""],
+                                         [local(START + 5000), 1, 3, None, ""]]
+
+
+def test_the_timeline_says_at_which_door_if_doors_have_names(tmp_path):
+    path = str(tmp_path / "visits.csv")
+    log = doorcam.EventLog(path, doors=True)
+    for event in (doorcam.Event("new", START, 1, 1, door="back & side"), doorcam.Event("new", START + 9, 2, 1),
+                  doorcam.Event("left", START + 42, 1, 1, 42.0, door="hall")):
+        log.tell(event, "")
+    text = doorcam.page_timeline(doorcam.read_visits(path), {1: visitor(1, "Anna"), 2: visitor(2, "Bea")})
+    assert "<bdi>Anna</bdi> at <bdi>back &amp; side</bdi>, first visit, 42s<" in text  # where the visit began
+    assert "<bdi>Bea</bdi>, first visit<" in text
+    with open(path) as file:
+        without = [",".join(line.split(",")[:7]) + "\n" for line in file]
+    (tmp_path / "visits.csv").write_text("".join(without))
+    text = doorcam.page_timeline(doorcam.read_visits(path), {1: visitor(1, "Anna"), 2: visitor(2, "Bea")})
+    assert "<bdi>Anna</bdi>, first visit, 42s<" in text and "<bdi>Bea</bdi>, first visit<" in text
 
 
 def test_a_log_that_somebody_has_spoilt_is_read_as_far_as_it_goes(tmp_path):
@@ -182,8 +198,9 @@ def test_a_log_that_somebody_has_spoilt_is_read_as_far_as_it_goes(tmp_path):
     path.write_bytes(b"\xff\xfe\0\r\ntime,event,visitor,name,visit,seconds\r\nx\r\n,,,,,\r\n"
                      b"2026-01-05T09:00:00+01:00,new,one,,1,\r\n2026-01-05T09:00:00+01:00,left,9,,9,5\r\n"
                      b"2026-13-05T09:00:00+01:00,new,1,,1,\r\n2026-01-05T09:00:00+01:00,returned,2,\"a, b\",4,\r\n"
+                     b"5,new,3,,1,\r\n99999999999-01-01T00:00:00,new,3,,1,\r\n2026-01-05T09,new,3,,1,\r\n"
                      b"2026-01-05T09:00:09+01:00,left,2,,4,1e999\r\n2026-01-05T09:00:09+01:00,le")
-    assert doorcam.read_visits(str(path)) == [[datetime.datetime(2026, 1, 5, 9), 2, 4, None]]
+    assert doorcam.read_visits(str(path)) == [[datetime.datetime(2026, 1, 5, 9), 2, 4, None, ""]]
 
 
 def test_an_unfinished_line_takes_no_other_with_it(tmp_path):

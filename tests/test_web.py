@@ -3,6 +3,7 @@ import contextlib
 import datetime
 import os
 import re
+import resource
 import shutil
 import socket
 import stat
@@ -569,6 +570,32 @@ def test_who_is_slow_is_let_go_and_more_connections_than_that_are_closed(door, m
             line.close()
 
 
+def test_a_system_without_more_threads_or_open_files_is_no_end(loop, monkeypatch, capfd):
+    def no_more(_):
+        raise RuntimeError("can't start new thread")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_more)
+        for _ in range(doorcam.WEB_CALLS + 1):
+            assert loop.get("/") == b""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as first, socket.socket() as line:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))  # all that are open stay so
+        try:
+            first.connect(("127.0.0.1", loop.port))                 # accept() waits already, and has its number
+            first.sendall(request_for("GET /"))
+            assert read_all(first).startswith(b"HTTP/1.1 403 ")
+            line.connect(("127.0.0.1", loop.port))
+            line.sendall(request_for("GET /"))
+            line.settimeout(0.5)
+            with pytest.raises(socket.timeout):
+                line.recv(1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        line.settimeout(20)
+        assert read_all(line).startswith(b"HTTP/1.1 403 ")
+    assert capfd.readouterr() == ("", "")
+
+
 def drip(line):
     with contextlib.suppress(OSError):
         for _ in range(200):
@@ -712,6 +739,9 @@ def test_in_a_real_browser(tmp_path, camera, width, height):
         browser.run("document.querySelector('[name=name]').value = 'Мария <b>'")
         browser.run("document.querySelector('.card form button').click()")
         browser.wait_for("document.querySelector('.said').innerText == 'visitor 1 is now Мария <b>'", "it is said")
+        for what in (".said", ".card h3", ".card form"):           # it leads back to who was named, and says so there
+            browser.wait_for("(function (box) { return box.top >= 0 && box.bottom <= innerHeight; })"
+                             "(document.querySelector('%s').getBoundingClientRect())" % what, what + " is in view")
         said = browser.run("there.innerText")
         browser.wait_for("there.innerText.startsWith('Мария <b> at the door') && there.innerText != %r" % said,
                          "the script says who is there now")
