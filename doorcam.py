@@ -2557,6 +2557,12 @@ class Gallery:
         self._alike = None
         return self.visitors.pop(number)
 
+    def for_thread(self):
+        """A Gallery with everybody of this moment, to be compared in another thread; the Visitors go on changing."""
+        other = copy.copy(self)
+        other.visitors, other._matrix = dict(self.visitors), self._matrix.copy()
+        return other
+
     def likeness(self):
         """r of this book, see likeness(). For the mean square distance every mean counts as if its length were 1: those
         of several visits are shorter, and a book would grow stricter with all that it learns (of 100 people four
@@ -2682,20 +2688,24 @@ class Comparison:
         nothing = self.odds(0.0, visits, others)
         return np.float32((nothing - odds) / (nothing - self.odds(1.0, visits, others)))
 
-    def alike(self, most):
+    def alike(self, most, among=None):
         """[(odds, Visitor, Visitor)] of the likeliest pairs who may be one person and are not surely two, best first.
-        """
-        pairs = []
+        among: the numbers of whom one of each pair is one, None for everybody."""
+        pairs = {}
         for first, last, visits in self._groups:
-            limits = self._square_for(self.caution - DOUBT, visits, self._visits)
-            for start in range(first, last, COMPARED):
-                squares = self._extended(self._means[start:min(start + COMPARED, last)]).dot(self._others[:, start:])
-                one, other = np.nonzero(squares <= limits[start:])
-                odds = self.odds(np.maximum(squares[one, other], 0), visits, self._visits[start + other])
+            limits, rows = self._square_for(self.caution - DOUBT, visits, self._visits), np.arange(first, last)
+            rows = rows if among is None else rows[np.isin(self._numbers[rows], among)]
+            for start in range(0, len(rows), COMPARED):
+                part = rows[start:start + COMPARED]
+                behind = part[0] if among is None else 0  # the others were compared with those before
+                squares = self._extended(self._means[part]).dot(self._others[:, behind:])
+                one, other = np.nonzero(squares <= limits[behind:])
+                odds = self.odds(np.maximum(squares[one, other], 0), visits, self._visits[behind + other])
                 best = np.argsort(-odds)[:MAX_ALIKE]
-                pairs += [(odds[index], start + one[index], start + other[index]) for index in best
-                          if one[index] < other[index]]
-        pairs = ((odds, self._visitor(one), self._visitor(other)) for odds, one, other in sorted(pairs, reverse=True))
+                pairs.update((tuple(sorted((part[one[index]], behind + other[index]))), odds[index]) for index in best
+                             if part[one[index]] != behind + other[index])
+        pairs = ((odds,) + tuple(map(self._visitor, pair)) for pair, odds in sorted(pairs.items(), key=lambda one: (
+            -one[1], one[0])))
         return list(itertools.islice((pair for pair in pairs if may_be_joined(*pair[1:])), most))
 
     def _visitor(self, place):
@@ -7106,6 +7116,7 @@ class Sheet(typing.NamedTuple):
     count: int                  # of all visitors who are not ignored,
     visits: int                 # and of their visits
     known: dict                 # of those asked for, number: Known
+    gallery: object             # everybody, to be compared: a Gallery
     where: dict                 # of those at the door, number: the door's name, "" where doors have none
 
 
@@ -7125,6 +7136,7 @@ def make_sheet(book, visits, now, start=0, count=0, numbers=()):
     return Sheet(now, [copy.copy(one) for one in there], [copy.copy(one) for one in page], start,
                  len(shown), sum(one.seen_count for one in shown),
                  {number: Known(one.number, one.name, one.ignored) for number, one in found.items() if one},
+                 book.for_thread() if count else None,
                  {one.number: visits.where(one) for one in there})
 
 
@@ -7260,6 +7272,21 @@ def web_there(sheet):
 signature = functools.lru_cache(maxsize=None)(inspect.signature)  # a page asks 400 times, half of its time
 
 
+def web_alike(sheet, token):
+    """Who on this page may be one person with somebody, and what the owner says of that, as HTML."""
+    pairs = Comparison(sheet.gallery).alike(ALIKE_SHOWN, [one.number for one in sheet.visitors])
+    items = []
+    for _, *pair in pairs:
+        one, other = sorted(pair, key=lambda visitor: -visitor.number)  # the newer becomes a part of the older
+        fields = "".join('<input type="hidden" name="%s" value="%s">' % field for field in (
+            ("token", token), ("command", "merge"), ("number", one.number), ("into", other.number),
+            ("start", sheet.start)))
+        items.append('<li><bdi>%s</bdi> and <bdi>%s</bdi><form method="post" action="/">%s<button>Same person</button>'
+                     '<button name="apart" value="1">Two people</button></form></li>\n' % (
+                         page_name(one), page_name(other), fields))
+    return '<section><h2 id="alike">Look alike</h2><ul>%s</ul></section>\n' % "".join(items) if items else ""
+
+
 def web_forms(visitor, token, start):
     """What can be asked for about a visitor, as HTML: the name, and what lies under "More"."""
     forms, name = [], page_name(visitor)
@@ -7289,6 +7316,7 @@ def web_page(sheet, visits, token, said=""):
         '<img class="live" id="live" src="/live" alt="The picture of the camera">\n'
         '<h2 id="now">At the door now</h2>\n<ul id="there">\n%s</ul>\n' % web_there(sheet),
         page_cards([page_card(one, web_forms(one, token, sheet.start)) for one in sheet.visitors]),
+        web_alike(sheet, token),
         "<p>%s</p>\n" % "".join('<a href="/?start=%d#visitors">%s</a>' % (start, text) for text, start in pages),
         "" if visits is None else page_log(visits, sheet.known, sheet.now),
         "</main>\n<script>%s</script>\n</body>\n</html>\n" % WEB_SCRIPT])

@@ -129,6 +129,9 @@ def test_pairs_who_may_be_one_person_are_named(metric):
         book = alike_book(metric, odds)
         wanted = book._odds(float(np.sum((book.visitors[1].center() - book.visitors[2].center()) ** 2)), 1, 1)
         pairs = doorcam.Comparison(book).alike(5)
+        for among in ([1], [2, 1]):
+            assert [pair[1:] for pair in doorcam.Comparison(book).alike(5, among)] == [pair[1:] for pair in pairs]
+        assert doorcam.Comparison(book).alike(5, [3, 4]) == []
         named.append(wanted >= metric.caution - doorcam.DOUBT)
         assert [{one.number, other.number} for _, one, other in pairs] == ([{1, 2}] if named[-1] else [])
         assert not pairs or pairs[0][0] == pytest.approx(wanted, abs=0.01)

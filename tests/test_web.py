@@ -20,6 +20,7 @@ import doorcam
 from browser import Browser
 from helpers import START, Story, box_at, face, person
 from processes import EXAMPLE, Doorcam, one_line, portrait, run_doorcam, wait_for, write_clip
+from test_identity_check import alike_book
 from test_report import HOSTILE, Page as ReportPage
 
 KEY = "k" * 32
@@ -265,6 +266,32 @@ def test_a_large_book_has_pages_last_seen_first():
     assert "199 visitors, 199 visits" in door.call("GET /").text
     for start in ("199", "99999999", "x", "-1", "60.5", ""):
         assert len(re.findall(r'id="v\d+"', door.call("GET /?start=" + start).text)) in (19, 60)
+
+
+@pytest.mark.parametrize("button, left, apart", [("Same person", 3, False), ("Two people", 4, True)])
+def test_who_looks_alike_is_named_with_what_to_say_of_it(button, left, apart):
+    door = Door()
+    door.book = alike_book(doorcam.DLIB)
+    page = door.call("GET /").text
+    section = re.search(r'<section><h2 id="alike">.*?</section>', page, re.S).group()
+    assert re.findall("<bdi>(.*?)</bdi>", section) == ["Visitor 2", "Visitor 1"]
+    fields = {one["name"]: one["value"] for one in Page(section).attributes("input")}
+    chosen = re.search(r'<button(?: name="(.*?)" value="(.*?)")?>%s</button>' % button, section).groups()
+    fields.update([chosen] if chosen[0] else [])
+    assert door.post(urllib.parse.urlencode(fields)).status == 303
+    assert len(door.book) == left and doorcam.said_apart(door.book[1], door.book[2]) == apart
+    assert "alike" not in door.call("GET /").text
+
+
+def test_no_more_is_compared_than_the_page_shows(monkeypatch):
+    door = Door()
+    door.book = alike_book(doorcam.DLIB)
+    assert 'id="alike"' in door.call("GET /").text
+    compared = []
+    monkeypatch.setattr(doorcam, "WEB_CARDS", 1)
+    monkeypatch.setattr(doorcam.Comparison, "alike", lambda self, most, among: compared.append(among) or [])
+    door.call("GET /")
+    assert compared == [[max(door.book.visitors.values(), key=lambda one: one.last_seen).number]]
 
 
 def test_the_log_is_told_as_far_as_it_may_be_and_no_further_back(tmp_path, monkeypatch):
