@@ -2254,10 +2254,13 @@ def nearness(box, other, seconds):
 # r: people before one camera, in one light, are more alike than photographs of strangers, whose mean square distance
 # is m0, and all distances count as much more as that (see likeness). Without r one in three is called by another's
 # name. A, d, w and m0 are fitted to photographs of people taken on different days. What comes of it (benchmark.py
-# life): of 100 people with 4 visits each, opencv greets 0.2 % of the visits by another's name and does not know 0.8 %
-# of the returns, dlib 0.7 and 11 %; of 8 people before one camera over weeks opencv 0 and 0, dlib 0.8 and 1.3 %. A
-# parent whose child a book of 100 knows from 8 visits is greeted as the child in 7 % of 266 pairs by a cautious
-# estimate (opencv); were visits counted up to 3 only, in 13 %.
+# life): of 100 people with 4 visits each, opencv greets 0.1 % of the visits by another's name and does not know 1.2 %
+# of the returns, dlib 0.5 and 10 %; of 8 people before one camera over weeks opencv 0 and 0, dlib 0.3 and 1.3 %. Of 60
+# people with 8 visits, half of the returns by night, opencv does not know 2.1 % of the returns and has 1.08 entries a
+# person, dlib 12 % and 1.7 (--night 0.75 and 0.5, which stand for nights after the blur; without it, 1 and 0.8: 3.1 and
+# 1.13, 20 and 2.3). A child is greeted as a parent known from 8 visits, in a book of 1, 10 and 100, in 0, 3 and 3 % of
+# 266 pairs with opencv, in 3, 7 and 5 % with dlib (benchmark.py relatives, an estimate from one photograph of each);
+# were visits counted up to 3 only, opencv would do it twice as often.
 
 KNOWN_SIGHTINGS = 3           # encodings before somebody can be called known or new
 ALIKE_PRIOR = 0.65            # of m0: how far apart a camera's visitors are taken to be before it has any,

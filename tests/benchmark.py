@@ -3,14 +3,15 @@
 
   benchmark.py recognition FOLDER   who is greeted rightly, on a folder of clips or pictures: person/visit.mp4
   benchmark.py life FILE.npz        the same for encodings of one engine that were computed before; it takes seconds
+  benchmark.py relatives FILE.npz   how often a child is greeted as a parent whom the book knows
   benchmark.py speed                frames, gaps, CPU, memory, waiting times on a live camera; how long one look takes
   benchmark.py doors                several live cameras before one doorcam: frames, gaps, CPU, memory, waiting times
   benchmark.py range                how small a face, and how far away a visitor, is found and known
   benchmark.py boxes                how well the boxes keep up with a face that walks
   benchmark.py scale                books of 100 to 100,000 visitors
 
-The first three take --engine dlib or --engine opencv; without it both are measured. Run it on a machine that does
-nothing else, with what the tests need (Xvfb) and, for opencv, its models.
+Recognition, speed and range take --engine dlib or --engine opencv; without it both are measured. Run it on a machine
+that does nothing else, with what the tests need (Xvfb) and, for opencv, its models.
 """
 import argparse
 import ast
@@ -44,7 +45,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 import doorcam  # noqa: E402  (sets the threads of OpenBLAS before anything loads it)
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
-from helpers import STEP, Story, face, turns  # noqa: E402
+from helpers import STEP, Story, book_of, face, turns  # noqa: E402
 from processes import EXAMPLE, PROGRAM, environment, process, xvfb  # noqa: E402
 
 ENGINES = {"dlib": ("dlib",), "opencv": ("opencv",), "both": ("dlib", "opencv")}    # what --engine asks for
@@ -506,6 +507,31 @@ def load_visits(path, name, people, each, order):
     return stream
 
 
+def by_night(stream, path, name, share, order):
+    """The stream with half of the returns by night. An .npz has in `night` (people x sightings x 128), `night_person`
+    one picture of each that was made into one by night, from the last of the person's in `name`: what that does to
+    somebody's encodings is done to a return's, or a `share` of it."""
+    with np.load(path) as data:
+        nights, days = [data[one].astype(np.float64) for one in ("night", name)]
+        last = {owner: index for index, owner in enumerate(data[name + "_person"].tolist())}
+        days = days[[last[owner] for owner in data["night_person"].tolist()]]
+    changes = [night - day for night, day in zip(of_length_1(nights), of_length_1(days))
+               if np.all(np.isfinite(night)) and np.all(np.isfinite(day))]
+    first = {person: index for index, (person, _) in reversed(list(enumerate(stream)))}
+    returns = [index for index, (person, _) in enumerate(stream) if first[person] != index]
+    chance, stream = random.Random("night %d" % order), list(stream)
+    for index in chance.sample(returns, len(returns) // 2):
+        person, sightings = stream[index]
+        stream[index] = person, [of_length_1(one + share * change)
+                                 for one, change in zip(sightings, chance.choice(changes))]
+    return stream
+
+
+def of_length_1(encodings):
+    with np.errstate(invalid="ignore"):
+        return encodings / np.linalg.norm(encodings, axis=-1, keepdims=True)
+
+
 def live_through(stream, metric):
     """{row: value} of visits one after the other at a Door."""
     story = Story(doorcam.Book(metric))
@@ -534,10 +560,80 @@ def life(options):
     metric = {"dlib": doorcam.DLIB, "opencv": doorcam.OPENCV}[options.engine]
     streams = [load_visits(options.file, options.visits, options.people, options.each, order)
                for order in range(options.orders)]
+    if options.night:
+        streams = [by_night(stream, options.file, options.visits, options.night, order)
+                   for order, stream in enumerate(streams)]
     results = [live_through(stream, metric) for stream in streams]
     print("%d people, %d visits; mean of %d orders" % (len({person for person, _ in streams[0]}), len(streams[0]),
                                                       options.orders))
     print_table([options.engine], [(row, [np.mean([one[row] for one in results])]) for row in results[0]])
+
+
+# --------------------------------------------------------------------------------------------------- relatives
+
+
+def relatives(options):
+    """Who is greeted as a parent, whom the book knows from several visits, among other people's parents. There is one
+    photograph of each, from which the visits are made: see visits_like."""
+    metric = {"dlib": doorcam.DLIB, "opencv": doorcam.OPENCV}[options.engine]
+    with np.load(options.file) as data:
+        groups = groups_of(visit_means(data["photographs"]), data["photographs_person"], options.known)
+        seen, parents, children = data["children"], visit_means(data["parents"]), visit_means(data["children"])
+    whole = np.isfinite(parents[:, 0]) & np.isfinite(children[:, 0])
+    seen, parents, children = of_length_1(seen[whole].astype(np.float64)), parents[whole], children[whole]
+    cosines, rows = mean_cosines(np.sum(parents * children, axis=1), groups), []
+    for size in options.visitors:
+        chance, taken = random.Random(size), 0
+        for place, (sightings, cosine) in options.orders * list(enumerate(zip(seen, cosines))):
+            visits = visits_like(parents[place], children[place], cosine, chance.choice(groups))
+            others = chance.sample([one for index, one in enumerate(parents) if index != place], size - 1)
+            taken += is_greeted([one for one in sightings if np.all(np.isfinite(one))],
+                                book_of(list(visits), *others, metric=metric))
+        rows.append(("greeted as their parent, book of %d, %%" % size, [100.0 * taken / options.orders / len(parents)]))
+    print("%d parents, known from %d visits; mean of %d books each" % (len(parents), options.known, options.orders))
+    print_table([options.engine], rows)
+
+
+def visit_means(visits):
+    """One encoding of length 1 for each of (visits x sightings x 128); NaN where there is none."""
+    return of_length_1(np.nansum(of_length_1(visits.astype(np.float64)), axis=1))
+
+
+def groups_of(visits, owners, count):
+    """[`count` visits of one person], of those who have as many."""
+    groups = [visits[(owners == owner) & np.isfinite(visits[:, 0])][:count] for owner in np.unique(owners)]
+    return [group for group in groups if len(group) == count]
+
+
+def mean_cosines(cosines, groups):
+    """What the cosines of pairs of photographs would be if the first of each pair were a mean of as many visits as the
+    groups have: as far on average, but less scattered. How much one person's cosines to the same face scatter, the
+    groups tell, by those of their pairs that are as near as relatives."""
+    scatter = []
+    for place, group in enumerate(groups):
+        others = np.concatenate([one for index, one in enumerate(groups) if index != place])
+        several = group.dot(others.T)
+        near = several.mean(axis=0) > cosines.mean() - cosines.std()
+        scatter += list(several.var(axis=0, ddof=1)[near]) if len(group) > 1 else []
+    less = np.mean(scatter or [0.0]) * (1 - 1.0 / len(groups[0])) / cosines.var()
+    return cosines.mean() + math.sqrt(max(0.0, 1 - less)) * (cosines - cosines.mean())
+
+
+def visits_like(parent, child, cosine, group):
+    """Visits whose mean has this cosine to the child, and which are apart from it as those of the group are."""
+    aside = of_length_1(parent - parent.dot(child) * child)
+    mean, axes = group.mean(axis=0), np.array([child, aside])
+    apart = group - mean
+    return (cosine * child + math.sqrt(max(0.0, mean.dot(mean) - cosine ** 2)) * aside
+            + apart - apart.dot(axes.T).dot(axes))
+
+
+def is_greeted(sightings, book):
+    """Whether who is seen so is greeted as the first of the book."""
+    story = Story(book)
+    for look in range(LOOKS):
+        story.look([face(sightings[look % len(sightings)])], story.now + STEP)
+    return ("returned", min(book.visitors)) in story.events
 
 
 # ------------------------------------------------------------------------------------------------------- boxes
@@ -1247,8 +1343,18 @@ def make_parser():
     add("--people", type=int, default=0, help="only so many (default: all)")
     add("--each", type=int, default=0, help="visits of each (default: all)")
     add("--orders", type=int, default=3, help="random orders of the visits (default: 3)")
+    add("--night", type=float, default=0.0, metavar="SHARE",
+        help="half of the returns are by night: so much of what night does to an encoding, see by_night (default: 0)")
     add("--set", type=set_constant, action="append", metavar="NAME=VALUE", help="as of recognition")
     commands.choices["life"].set_defaults(run=life)
+    add = commands.add_parser("relatives", help=relatives.__doc__).add_argument
+    add("file", metavar="FILE", help="with parents, children, photographs and photographs_person")
+    add("--engine", choices=ENGINES["both"], required=True, help="whose encodings these are")
+    add("--known", type=int, default=8, help="visits from which a parent is known (default: 8)")
+    add("--visitors", type=int, nargs="+", default=[1, 10, 100], help="in the book (default: 1 10 100)")
+    add("--orders", type=int, default=3, help="books of other people and other visits (default: 3)")
+    add("--set", type=set_constant, action="append", metavar="NAME=VALUE", help="as of recognition")
+    commands.choices["relatives"].set_defaults(run=relatives)
     add = add_command(commands, "speed", speed)
     add("--source", metavar="FILE", help="a recording to serve instead of the scenes")
     add("--seconds", type=float, default=30, help="of each run (default: 30)")

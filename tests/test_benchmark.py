@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 import benchmark
 import doorcam
-from helpers import face, person
+from helpers import aside, face, person
 from processes import HERE, environment, portrait
 
 ENGINES = benchmark.ENGINES["both"]
@@ -121,6 +122,58 @@ def test_life_counts_what_goes_wrong(tmp_path, metric):
     assert found["returns not greeted as known, %"] == 0 and found["visitors a person"] == 1
     strangers = [(1, [person(10)]), (1, [person(11)]), (2, [person(12)])]
     assert benchmark.live_through(strangers, metric)["returns not greeted as known, %"] == 100
+
+
+def written_life(tmp_path, **arrays):
+    path = str(tmp_path / "life.npz")
+    np.savez(path, **{name: np.array(values) for name, values in arrays.items()})
+    return path
+
+
+def test_by_night_half_of_the_returns_are_changed_as_nights_are(tmp_path):
+    """Only returns; as the last picture of somebody was changed, from whom it is known; a share of it."""
+    visits, owners = [person(1), person(2), aside(person(2), 0.5), person(1), person(2)], [1, 2, 2, 1, 2]
+    path = written_life(tmp_path, photographs=[[one] for one in visits], photographs_person=owners,
+                        night=[[person(5)], [[math.nan] * 128]], night_person=[2, 1])
+    stream = [(owner, [one]) for owner, one in zip(owners, visits)]
+    changed = benchmark.by_night(stream, path, "photographs", 0.5, 1)
+    places = [index for index, (before, after) in enumerate(zip(stream, changed))
+              if not np.allclose(before[1], after[1])]
+    assert len(places) == 1 and places[0] >= 2 and [owner for owner, _ in changed] == owners
+    expected = visits[places[0]] + 0.5 * (person(5) - person(2))
+    assert np.allclose(changed[places[0]][1], [expected / np.linalg.norm(expected)])
+
+
+def test_visits_like_those_of_a_group_have_the_cosine_that_is_asked_for():
+    group = np.array([aside(person(3), 0.6, axis) for axis in range(8)])
+    child = aside(person(2), 0.3, axis=20)
+    visits = benchmark.visits_like(person(1), child, 0.4, group)
+    mean = visits.mean(axis=0)
+    assert mean.dot(child) == pytest.approx(0.4)
+    assert np.linalg.norm(mean) == pytest.approx(np.linalg.norm(group.mean(axis=0)))
+    assert np.linalg.norm(visits - mean) == pytest.approx(np.linalg.norm(group - group.mean(axis=0)))
+
+
+def test_a_mean_of_several_is_as_near_as_one_on_average_and_scatters_less():
+    rng = np.random.default_rng(1)
+    people = benchmark.of_length_1(rng.normal(size=(60, 128)))
+    groups = [benchmark.of_length_1(one + 0.05 * rng.normal(size=(9, 128))) for one in people]
+    singles = np.concatenate([group[8].dot(people[:place].T) for place, group in enumerate(groups)])
+    means = np.concatenate([group[:8].mean(axis=0).dot(people[:place].T) for place, group in enumerate(groups)])
+    found = benchmark.mean_cosines(singles, [group[:8] for group in groups])
+    assert found.mean() == pytest.approx(singles.mean()) and found.std() < singles.std()
+    assert found.std() == pytest.approx(means.std(), rel=0.03)
+
+
+def test_relatives_are_counted_where_they_are_greeted_as_the_other(tmp_path, metric, capsys):
+    """One of two children looks nearly as the parent, the other as nobody."""
+    parents, children = [person(1), person(2)], [aside(person(1), 0.1), person(12)]
+    photographs = [aside(person(number), 0.1, visit) for number in (20, 21) for visit in range(2)]
+    path = written_life(tmp_path, parents=[[one] for one in parents], children=[[one] for one in children],
+                        photographs=[[one] for one in photographs], photographs_person=[20, 20, 21, 21])
+    options = types.SimpleNamespace(file=path, engine=metric.engine, known=2, visitors=[1, 2], orders=2)
+    benchmark.relatives(options)
+    assert re.findall(r"book of (\d), %\s+(\d+)", capsys.readouterr().out) == [("1", "50"), ("2", "50")]
 
 
 def test_doors_tell_who_was_said_to_come_and_the_worst_door():
