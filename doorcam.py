@@ -6626,8 +6626,9 @@ def metric_of_book(visitors):
 
 
 def dlib_uses_cuda():
-    """Whether dlib was built with CUDA, and there is a GPU (a driver may be missing, or broken by an update); asked in a
-    process of its own, for it takes memory that this one keeps free."""
+    """Whether dlib was built with CUDA, and there is a GPU (a driver may be missing, or broken by an update).
+
+    Asked in a process of its own, for it takes memory that this one keeps free."""
     ask = "import dlib; print(dlib.DLIB_USE_CUDA and dlib.cuda.get_num_devices() > 0)"
     try:
         said = subprocess.run([sys.executable, "-c", ask], timeout=CHILD_HUNG, stdin=subprocess.DEVNULL,
@@ -7318,8 +7319,8 @@ def web_page(sheet, visits, token, said=""):
         '<p class="said" role="status">%s</p>\n' % html.escape(printable(said)) if said else "",
         '<img class="live" id="live" src="/live" alt="The picture of the camera">\n'
         '<h2 id="now">At the door now</h2>\n<ul id="there">\n%s</ul>\n' % web_there(sheet),
-        page_cards([page_card(one, web_forms(one, token, sheet.start)) for one in sheet.visitors]),
         web_alike(sheet, token),
+        page_cards([page_card(one, web_forms(one, token, sheet.start)) for one in sheet.visitors]),
         "<p>%s</p>\n" % "".join('<a href="/?start=%d#visitors">%s</a>' % (start, text) for text, start in pages),
         "" if visits is None else page_log(visits, sheet.known, sheet.now),
         "</main>\n<script>%s</script>\n</body>\n</html>\n" % WEB_SCRIPT])
