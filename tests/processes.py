@@ -34,13 +34,13 @@ sys.exit(doorcam.run_as_program())
 
 
 def wait_for(condition, seconds, what):
-    """The first true value of condition(), AssertionError after so many seconds."""
+    """The first true value of condition(), AssertionError after so many seconds; what: a text, or what gives it then."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < end, "after %g s: %s" % (seconds, what)
+        assert time.monotonic() < end, "after %g s: %s" % (seconds, what() if callable(what) else what)
         time.sleep(0.05)
 
 
@@ -144,7 +144,8 @@ class Doorcam:
 
     def wait_for(self, text, seconds=60):
         """Waits until the output or the error output holds the text."""
-        wait_for(lambda: text in self.out() + self.err() or self.process.poll() is not None, seconds, repr(text))
+        wait_for(lambda: text in self.out() + self.err() or self.process.poll() is not None, seconds,
+                 lambda: "%r is not in %s" % (text, (self.out() + self.err())[-2000:]))
         assert text in self.out() + self.err(), self.out() + self.err()
 
     def end(self, seconds=120):

@@ -1,9 +1,10 @@
 """A stand-in for nvarguscamerasrc, the CSI camera of a Jetson, for tests on any machine.
 
 GStreamer's Python loader finds it with GST_PLUGIN_PATH set to the folder above. Its picture has four quarters, from
-left to right and top to bottom of the brightness 40, 100, 160 and 220. The file that CSI_CONTROL names says what the
-camera does: "run", "end" (the stream ends), "fail" (it cannot be started, or stops with an error), "stall" (it blocks).
-A file of that name with ".frames" at its end is made with the first frame.
+left to right and top to bottom of the brightness 40, 100, 160 and 220; it changes in a corner, for what stands still is
+no picture. The file that CSI_CONTROL names says what the camera does: "run", "end" (the stream ends), "fail" (it cannot
+be started, or stops with an error), "stall" (it blocks). A file of that name with ".frames" at its end is made with the
+first frame.
 """
 import os
 import time
@@ -35,7 +36,7 @@ class StandinCamera(GstBase.BaseSrc):
         super().__init__()
         self.set_live(True)
         self.set_format(Gst.Format.TIME)
-        self.count, self.rate, self.picture = 0, 30.0, b""
+        self.count, self.rate, self.picture = 0, 30.0, None
 
     def do_start(self):
         return ordered() != "fail"
@@ -48,7 +49,7 @@ class StandinCamera(GstBase.BaseSrc):
         picture = np.full((height * 3 // 2, width), 128, np.uint8)
         for top, left, light in ((0, 0, 40), (0, 1, 100), (1, 0, 160), (1, 1, 220)):
             picture[top * height // 2:(top + 1) * height // 2, left * width // 2:(left + 1) * width // 2] = light
-        self.picture = picture.tobytes()
+        self.picture = picture
         return True
 
     def do_create(self, offset, size, buffer=None):
@@ -60,7 +61,8 @@ class StandinCamera(GstBase.BaseSrc):
         time.sleep(1 / self.rate)
         if not self.count:
             open(os.environ["CSI_CONTROL"] + ".frames", "w").close()
-        made = Gst.Buffer.new_wrapped(self.picture)
+        self.picture[:8, :8] = 40 + self.count % 2
+        made = Gst.Buffer.new_wrapped(self.picture.tobytes())
         made.pts, made.duration = int(self.count * Gst.SECOND / self.rate), int(Gst.SECOND / self.rate)
         self.count += 1
         return Gst.FlowReturn.OK, made
