@@ -5622,7 +5622,7 @@ class EventLog:
         can."""
         seconds = "%d" % round(event.seconds) if event.kind == "left" else ""
         self._waiting.append((iso_time(event.moment), event.kind, event.visitor, spreadsheet_text(name), event.visit,
-                              seconds, percent(event.sure), event.door))
+                              seconds, percent(event.sure), spreadsheet_text(event.door)))
         if len(self._waiting) > self.WAITING:
             self._waiting.popleft()
             self._lost += 1
@@ -7562,6 +7562,7 @@ class Web:
 
 DEFAULT_FACES = "known_faces.dat"
 EXAMPLE = "known_faces.dat.example"
+MAX_DOOR_NAME = 30            # letters: it stands in the corner of a picture
 
 
 class Place(typing.NamedTuple):
@@ -7578,8 +7579,9 @@ def places_of(options):
     given = options.source or [("", Source("camera", 0))]
     names = [name or str(number) * (len(given) > 1) for number, (name, _) in enumerate(given, 1)]
     kinds = {"demo" if source.kind == "demo" else is_recording(source) for _, source in given}
-    if len(set(names)) < len(names):
-        raise ValueError("--source: two doors have the same name")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError("--source: two doors are called %s" % name)
     if len(kinds) > 1 or "demo" in kinds and len(given) > 1:
         raise ValueError("--source: cameras, or recordings, can be watched together, but not with each other; the demo "
                          "stands alone")
@@ -7598,9 +7600,23 @@ def places_of(options):
 def of_a_door(kind):
     """A type for argparse: (name of a door or "" for all, value) of texts such as back=180."""
     def parse(text):
-        name, value = re.match(r"(?s)(?:([^\W_][\w-]{0,29})=)?(.*)", "" if os.path.exists(text) else text).groups()
-        return (name, kind(value)) if name else ("", kind(text))
+        name, value = split_door(text)
+        if len(name) > MAX_DOOR_NAME:
+            raise argparse.ArgumentTypeError("the name of a door has at most %d letters: %s" % (MAX_DOOR_NAME, name))
+        try:
+            return name, kind(value)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(": ".join(filter(None, (name, str(error)))))
     return parse
+
+
+def split_door(text):
+    """(name of a door or "", what is said of it) of texts such as "back door=180". What stands before the = in an
+    address, a path, a pipeline or the name of a file is no door's name."""
+    found = None if os.path.exists(text) else re.match(r"(?s)([^=/:?!]+)=(.*)", text)
+    name = unicodedata.normalize("NFC", clean_text(found.group(1))) if found else ""
+    is_element = " ! " in text and re.match(r"\S*(src|bin)\d* |.* name$", name)  # v4l2src device=/dev/video0 ! appsink
+    return (name, found.group(2)) if name and not is_element else ("", text)
 
 
 def source_option(text):

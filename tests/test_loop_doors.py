@@ -38,9 +38,30 @@ def test_what_exists_as_a_file_is_no_door_s_name(tmp_path, monkeypatch):
     assert places("--source", "v4l2src device=/dev/video0 ! appsink")[0].name == ""
 
 
+@pytest.mark.parametrize("text, name, value", [
+    ("back door=1", "back door", "1"), ("T\u00fcr=rtsp://h/s?a=b", "T\u00fcr", "rtsp://h/s?a=b"),
+    ("Tu\u0308r=0", "T\u00fcr", "0"), ("\u540e\u95e8=0", "\u540e\u95e8", "0"),
+    ("\u0926\u0930\u0935\u093e\u091c\u093c\u093e=0", "\u0926\u0930\u0935\u093e\u091c\u093c\u093e", "0"),
+    (" Mum's\tdoor (2) =0", "Mum's door (2)", "0"), ("T\udcfcr=0", "T\ufffdr", "0"),
+    ("back door=v4l2src device=/dev/video1 ! appsink", "back door", "v4l2src device=/dev/video1 ! appsink"),
+    ("rtspsrc name=src location=rtsp://h/s ! appsink", "", None), ("uridecodebin uri=file:///a ! appsink", "", None),
+    ("compositor name=all ! appsink", "", None), ("/films/back door=1.mp4", "", None), ("film?a=1", "", None),
+    ("rtsp://me:pass=word@h/s", "", None), ("me:pass=word@h/s", "", None), ("=0", "", None), (" =0", "", None)])
+def test_a_name_may_have_any_letters_and_what_is_before_a_sign_need_not_be_one(text, name, value):
+    assert doorcam.split_door(text) == (name, text if value is None else value)
+
+
+def test_the_name_of_a_door_is_no_formula_in_the_log(tmp_path):
+    log = doorcam.EventLog(str(tmp_path / "log.csv"), doors=True)
+    log.tell(doorcam.Event("new", START, 1, 1, door="+1+1"), "")
+    assert (tmp_path / "log.csv").read_text().splitlines()[1].endswith(",'+1+1")
+
+
 @pytest.mark.parametrize("arguments, said", [
-    (["--source", "a=0", "--source", "a=1"], "same name"), (["--source", "demo", "--source", "1"], "demo"),
+    (["--source", "a b=0", "--source", "a  b=1"], "called a b"), (["--source", "demo", "--source", "1"], "demo"),
     (["--source", "0", "--source", "film.mp4"], "together"), (["--source", "a=0", "--flip", "b=90"], "no door called b"),
+    (["--source", "2=0", "--source", "1"], "called 2"), (["--source", "a=0", "--source", "b="], "b: it is empty"),
+    (["--source", "x" * 31 + "=0"], "30 letters"), (["--source", "a b=0", "--mask", "A b=m.png"], "no door called A b"),
     (["--flip", "sideways"], "sideways"), (["--source", "a=0", "--scale", "a=0"], "factor")])
 def test_wrong_doors_are_refused(arguments, said, capsys):
     with pytest.raises(SystemExit) as ended:
