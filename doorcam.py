@@ -7585,7 +7585,7 @@ def places_of(options):
     if len(kinds) > 1 or "demo" in kinds and len(given) > 1:
         raise ValueError("--source: cameras, or recordings, can be watched together, but not with each other; the demo "
                          "stands alone")
-    for option in ("flip", "mask", "scale"):
+    for option in ("flip", "mask", "scale", "aspect"):
         for name, _ in getattr(options, option) or []:
             if name and name not in names:
                 raise ValueError("--%s: there is no door called %s" % (option, printable(name)))
@@ -7593,8 +7593,8 @@ def places_of(options):
     def value(option, door, default=None):
         values = dict(getattr(options, option) or [])
         return values.get(door, values.get("", default))
-    return [Place(name, source._replace(aspect=options.aspect), value("flip", name, "none"), value("mask", name),
-                  value("scale", name)) for name, (_, source) in zip(names, given)]
+    return [Place(name, source._replace(aspect=value("aspect", name)), value("flip", name, "none"),
+                  value("mask", name), value("scale", name)) for name, (_, source) in zip(names, given)]
 
 
 def of_a_door(kind):
@@ -7729,7 +7729,7 @@ def add_picture_options(add):
     add("--source", metavar="SOURCE", type=of_a_door(source_option), action="append",
         help="camera number, csi or csi:1 (Jetson), video file, URL, GStreamer pipeline, or demo (default: 0); several "
              "doors by several of it, which may have names: --source front=0 --source back=rtsp://...; then --scale, "
-             "--flip and --mask can be for one of them, too (--flip back=180)")
+             "--flip, --aspect and --mask can be for one of them, too (--flip back=180)")
     add("--headless", action="store_true", help="without a window")
     add("--fullscreen", action="store_true", help="fill the screen")
     add("--web", metavar="[HOST:]PORT", type=web_option,
@@ -7739,7 +7739,7 @@ def add_picture_options(add):
         help="size of the picture in which faces are looked for; 0.25 is a quarter (default: about 320 pixels wide)")
     add("--flip", metavar="{%s}" % ",".join(FLIPS), action="append", type=of_a_door(flip_option),
         help="turn or mirror the picture (degrees clockwise)")
-    add("--aspect", metavar="W:H", type=aspect_option,
+    add("--aspect", metavar="W:H", action="append", type=of_a_door(aspect_option),
         help="width and height of the picture, such as 16:9, where people look squashed")
     add("--mask", metavar="FILE", action="append", type=of_a_door(path_option),
         help="a picture of the scene, painted black where nothing is to be seen, shown or kept")

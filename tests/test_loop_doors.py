@@ -27,6 +27,8 @@ def test_doors_have_names_or_numbers_and_options_of_their_own():
     assert [place.source.value for place in found] == ["rtsp://10.0.0.2/s", 1]
     assert [(place.flip, place.mask, place.scale) for place in found] == [("180", "mask=1.png", None), ("90", None, 0.5)]
     assert all(abs(place.source.aspect - 16 / 9.0) < 1e-6 for place in found)
+    found = places("--source", "front=0", "--source", "back door=1", "--aspect", "back door=4:3")
+    assert [place.source.aspect for place in found] == [None, 4 / 3.0]
 
 
 def test_what_exists_as_a_file_is_no_door_s_name(tmp_path, monkeypatch):
@@ -62,6 +64,7 @@ def test_the_name_of_a_door_is_no_formula_in_the_log(tmp_path):
     (["--source", "0", "--source", "film.mp4"], "together"), (["--source", "a=0", "--flip", "b=90"], "no door called b"),
     (["--source", "2=0", "--source", "1"], "called 2"), (["--source", "a=0", "--source", "b="], "b: it is empty"),
     (["--source", "x" * 31 + "=0"], "30 letters"), (["--source", "a b=0", "--mask", "A b=m.png"], "no door called A b"),
+    (["--source", "a=0", "--aspect", "b=4:3"], "no door called b"), (["--aspect", "a=4"], "a: 4 is no width"),
     (["--flip", "sideways"], "sideways"), (["--source", "a=0", "--scale", "a=0"], "factor")])
 def test_wrong_doors_are_refused(arguments, said, capsys):
     with pytest.raises(SystemExit) as ended:
