@@ -70,6 +70,7 @@ import re
 import resource
 import select
 import selectors
+import shlex
 import shutil
 import signal
 import socket
@@ -374,9 +375,15 @@ class Source(typing.NamedTuple):
     kind: str                   # camera, csi, file, url, pipeline, demo
     value: object               # number of the camera or CSI sensor, path, address, pipeline
     aspect: object = None       # width / height of its picture where its pixels are not square and it does not say so
+    door: str = ""              # the name of its door, if it has one
 
     def __str__(self):
-        """The source as it may stand in a message: without the user, the password and the query of an address."""
+        """The source as it may stand in a message: with its door, without the user, the password and the query of an
+        address."""
+        return self.text() + (" (door %s)" % self.door if self.door else "")
+
+    def text(self):
+        """The same without the door."""
         if self.kind in ("camera", "csi"):
             return "%s %d" % ("camera" if self.kind == "camera" else "CSI camera", self.value)
         if self.kind == "file":
@@ -691,13 +698,12 @@ def why_not_open(source):
         device = "/dev/video%d" % source.value
         if not os.path.exists(device):
             others = ", ".join(sorted(glob.glob("/dev/video*"))) or "none"
-            return ("camera %d is not there (cameras found: %s): plug it in, try --source with another number, or "
-                    "see doorcam without a camera with --source demo" % (source.value, others))
+            return ("%s is not there (cameras found: %s): plug it in, try --source with another number, or "
+                    "see doorcam without a camera with --source demo" % (source, others))
         if not os.access(device, os.R_OK | os.W_OK):
-            return "camera %d (%s) may not be read by you: sudo usermod -aG video $USER, then log in again" % (
-                source.value, device)
-        return ("camera %d (%s) gives no picture: another program uses it, or it is no camera; close the other "
-                "program or try --source with another number" % (source.value, device))
+            return "%s (%s) may not be read by you: sudo usermod -aG video $USER, then log in again" % (source, device)
+        return ("%s (%s) gives no picture: another program uses it, or it is no camera; close the other "
+                "program or try --source with another number" % (source, device))
     if source.kind in ("file", "url") and not re.search(r"FFMPEG:\s+YES", cv2.getBuildInformation()):
         return ("%s needs an OpenCV with FFMPEG, and this one (%s) was built without it: take the one that pip has, %s "
                 "install opencv-python" % (source, cv2.__version__, PIP))
@@ -1184,7 +1190,7 @@ def found_again(source, name):
         return source
     numbers = [int(path[len(V4L_FOLDER) + len("/video"):]) for path in glob.glob(V4L_FOLDER + "/video[0-9]*")]
     same = [number for number in sorted(numbers) if camera_name(number) == name]
-    return Source("camera", same[0]) if same else source  # its first number; others give no pictures
+    return source._replace(value=same[0]) if same else source  # its first number; others give no pictures
 
 
 def live_frames(camera, shift, lose=lambda moment: None, wait=KEY_PERIOD):
@@ -3505,7 +3511,7 @@ class Tilt:
         self._tries = bool(turn) and self._faces < self.FACES
         if turn and not self._tries:
             say("nobody was seen in the picture of %s, but somebody is when it is turned: try --flip %s"
-                % (self._place.source, (self._place.name and self._place.name + "=") + turn))
+                % (self._place.source, shlex.quote((self._place.name and self._place.name + "=") + turn)))
 
 
 class Door:
@@ -6178,7 +6184,7 @@ class View:
         if isinstance(self.window, NoWindow) and not watched or not fresh and not old:
             return self.controls.requests(self.window.poll(), visits.book, steady)
         said = {door: "No picture since " + duration(lost[door]) if lost[door] else
-                "Waiting for the picture of " + str(door.camera.source) if door.frame is None and door.camera else None
+                "Waiting for the picture of " + door.camera.source.text() if door.frame is None and door.camera else None
                 for door in doors}
         marks = {door: [] if lost[door] else door.marks(now) for door in doors}
         one = doors[0 if self._alone is None else self._alone]
@@ -7593,7 +7599,7 @@ def places_of(options):
     def value(option, door, default=None):
         values = dict(getattr(options, option) or [])
         return values.get(door, values.get("", default))
-    return [Place(name, source._replace(aspect=value("aspect", name)), value("flip", name, "none"),
+    return [Place(name, source._replace(aspect=value("aspect", name), door=name), value("flip", name, "none"),
                   value("mask", name), value("scale", name)) for name, (_, source) in zip(names, given)]
 
 

@@ -1,5 +1,6 @@
 """Several doors with one book: what the options say of them, whose turn it is, one visit wherever, one window."""
 import json
+import shlex
 import threading
 import types
 
@@ -71,6 +72,25 @@ def test_wrong_doors_are_refused(arguments, said, capsys):
         doorcam.main(arguments)
     err = capsys.readouterr().err
     assert ended.value.code == 2 and said in err and err.count("\n") == 1
+
+
+def test_what_is_said_of_a_camera_names_its_door():
+    found = places("--source", "back door=rtsp://me:secret@10.0.0.2/s?a=b", "--source", "977", "--source", "csi")
+    assert [str(place.source) for place in found] == [
+        "rtsp://***@10.0.0.2/s?*** (door back door)", "camera 977 (door 2)", "CSI camera 0 (door 3)"]
+    assert doorcam.why_not_open(found[1].source).startswith("camera 977 (door 2) is not there (cameras found: ")
+    assert str(places("--source", "front=0")[0].source) == "camera 0 (door front)"
+    (alone,) = places("--source", "977")
+    assert doorcam.why_not_open(alone.source).startswith("camera 977 is not there (")
+
+
+def test_the_advice_to_turn_one_door_s_picture_can_be_pasted(capsys):
+    tilt = doorcam.Tilt(places("--source", "Mum's door=0")[0])
+    for _ in range(tilt.FACES):
+        tilt.found("90", [face(person(1))], doorcam.OPENCV)
+    (line,) = capsys.readouterr().err.splitlines()
+    option = shlex.split(line.split("try ")[1])
+    assert places("--source", "Mum's door=0", *option)[0].flip == "90" and "camera 0 (door Mum's door)" in line
 
 
 # -------------------------------------------------------------------------------------------------------- visits
@@ -254,9 +274,9 @@ def test_a_lost_camera_touches_its_own_picture_only(tmp_path):
                      "opencv", folder=tmp_path, settings=IMPATIENT) as door:
             door.wait_for("engine:")
             back.mode = "silent"
-            door.wait_for("no picture from %s" % back.shown)
+            door.wait_for("no picture from %s (door 2) since" % back.shown)
             back.mode = "run"
-            door.wait_for("%s is back" % back.shown)
+            door.wait_for("%s (door 2) is back" % back.shown)
             status, out, err = door.stop()
     finally:
         front.off()
