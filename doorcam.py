@@ -935,14 +935,19 @@ def paced(turns):
 
 def beside_each_other(recordings):
     """The turns ([(door, frame)], time) of {door: (frame, time) of each frame}, in the order of their times; no frame
-    where there is none new. A DoorcamError of one of them is raised when the others have ended, too."""
+    where there is none new. A DoorcamError of one that has no frame is raised before any is played, that of one which
+    breaks off when the others have ended, too."""
     errors = []
 
     def frames_of(number, door, frames):
+        begun = False
         try:
             for frame, now in frames:
+                begun = True
                 yield now, number, [] if frame is None else [(door, frame)]
         except DoorcamError as error:
+            if not begun:
+                raise
             errors.append(error)
     streams = [frames_of(number, *one) for number, one in enumerate(recordings.items())]
     for now, _, frames in heapq.merge(*streams, key=lambda one: one[:2]):

@@ -9,7 +9,7 @@ import pytest
 
 import doorcam
 from helpers import START, STEP, Story, face, person
-from processes import IMPATIENT, Doorcam, run_doorcam, visit_frames, write_clip
+from processes import IMPATIENT, Doorcam, one_line, run_doorcam, visit_frames, write_clip
 from test_camera import HttpCamera
 
 
@@ -265,6 +265,24 @@ def test_recordings_are_played_beside_each_other_in_time(tmp_path):
     assert 11 <= int(rows[2][5]) <= 12 and "is new at " + rows[1][7] in out
     figures = json.loads(out.splitlines()[-1])
     assert {name: one["frames"] for name, one in figures["doors"].items()} == {"front": 60, "back": 120}
+
+
+@pytest.mark.parametrize("name, said", [("none.avi", "does not exist"), ("text.avi", "is not a video"),
+                                        ("", "cannot be read")])
+def test_a_recording_that_cannot_be_played_is_named_before_any_is(tmp_path, name, said):
+    clip = write_clip(tmp_path / "front.avi", visit_frames(60))
+    (tmp_path / "text.avi").write_text("no video")
+    status, out, err = run_doorcam("--source", "front=" + clip, "--source", "back door=%s" % (tmp_path / name),
+                                   "--headless", "--engine", "opencv", "--log", "log.csv", folder=tmp_path)
+    assert status == 1 and "is new" not in out and len((tmp_path / "log.csv").read_text().splitlines()) == 1
+    one_line(err, said, "(door back door)")
+
+
+def test_one_camera_is_not_two_doors(capsys):
+    with pytest.raises(SystemExit):
+        doorcam.main(["--source", "front=0", "--source", "0"])
+    assert "camera 0 (door front)" in capsys.readouterr().err
+    assert len(places("--source", "rtsp://h/s", "--source", "rtsp://h/s")) == 2  # with two masks, say
 
 
 def test_a_lost_camera_touches_its_own_picture_only(tmp_path):
