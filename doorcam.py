@@ -7593,6 +7593,10 @@ def places_of(options):
     for name in names:
         if names.count(name) > 1:
             raise ValueError("--source: two doors are called %s" % name)
+    for name, (_, source) in zip(names, given):
+        if source.kind in ("camera", "csi") and [one for _, one in given].count(source) > 1:
+            raise ValueError("--source: %s is given for another door, too, and can be read once only"
+                             % str(source._replace(door=name)))
     if len(kinds) > 1 or "demo" in kinds and len(given) > 1:
         raise ValueError("--source: cameras, or recordings, can be watched together, but not with each other; the demo "
                          "stands alone")
