@@ -23,6 +23,7 @@ Keys in the window:
   f         full screen and back
   h         shows the keys
   n         name the person at the door: type it, Enter keeps it, Esc does not
+  1 to 9    one of several doors alone, and all again (as a click on it does)
 
 Files:
   known_faces.dat                   everybody who is known (--faces names another); delete it to start afresh
@@ -5034,9 +5035,16 @@ def put_text(frame, text, left, bottom, size, color=WHITE, width=None):
     place[:] = (place * (255 - ink) + np.uint16(color) * ink) // 255
 
 
-def draw_faces(frame, marks):
-    """Draws a box around each face and its label in a bar under it; marks: Marks."""
-    unit = unit_of(frame)
+def moved_mark(mark, factor, down=0, right=0):
+    """The Mark in a picture of another size, so far down and right."""
+    top, right_side, bottom, left = scale_box(mark.box, factor)
+    return mark._replace(box=whole_box((top + down, right_side + right, bottom + down, left + right)))
+
+
+def draw_faces(frame, marks, unit=None):
+    """Draws a box around each face and its label in a bar under it; marks: Marks; unit: of what the frame is a part
+    of."""
+    unit = unit or unit_of(frame)
     size, bar = 0.8 * unit, int(34 * unit)
     height, width = frame.shape[:2]
     for box, label, color, _ in marks:
@@ -5050,14 +5058,14 @@ def draw_faces(frame, marks):
         put_text(frame, label, left + 7 * unit, bottom + bar - 10 * unit, size, width=wide - 8 * unit)
 
 
-def strip_places(frame, count):
+def strip_places(frame, count, high=None):
     """[(left, top)] of the cards of `count` visitors, their size, and how many visitors have none.
 
-    As many as the frame is wide, in at most two rows that take at most half of its height; large ones in one row if
-    that holds all.
+    As many as the frame is wide, in at most two rows that are at most so high, by default half of its height; large
+    ones in one row if that holds all.
     """
     height, width = frame.shape[:2]
-    room = max(1, height // 2 - head_height(frame))
+    room = max(1, (high or height // 2) - head_height(frame))
     size = min(int(PICTURE_SIZE * unit_of(frame)), width, room)
     size = size if count * size <= width else min(size, max(1, room // 2))
     if size < 24:
@@ -5072,15 +5080,20 @@ def head_height(frame):
     return int(30 * unit_of(frame))
 
 
-def draw_strip(frame, cards):
+def strip_height(frame):
+    """Of the place of its own that the strip has above the pictures of several doors: one row of large cards."""
+    return min(head_height(frame) + int(PICTURE_SIZE * unit_of(frame)), frame.shape[0] // 4)
+
+
+def draw_strip(frame, cards, high=None):
     """Draws the pictures of those at the door along the top; returns the boxes of those that have room.
 
-    cards: [(picture, text)], picture BGR, square.
+    cards: [(picture, text)], picture BGR, square; high: as strip_places() takes it.
     """
     if not cards:
         return []
     unit = unit_of(frame)
-    places, size, hidden = strip_places(frame, len(cards))
+    places, size, hidden = strip_places(frame, len(cards), high)
     head = frame[:head_height(frame)]
     head[:] = head // 3
     put_text(frame, "Visitors at door", 6 * unit, 21 * unit, 0.65 * unit, width=frame.shape[1] - 8 * unit)
@@ -5178,40 +5191,59 @@ class Panel:
                        picture_of(visitor) if visitor else None)
 
 
+def columns_of(shapes, wide, high):
+    """In how many columns pictures of these shapes, (height, width), are largest in a place so wide and high."""
+    def area(columns):
+        across, down = wide / float(columns), high / float(-(-len(shapes) // columns))
+        return sum(height * width * min(across / width, down / height) ** 2 for height, width in shapes)
+    return max(range(1, len(shapes) + 1), key=area)
+
+
 class Grid:
-    """The pictures of several doors beside each other, as one, in which Marks have their places."""
+    """The pictures of several doors beside each other, as one, below the place of the strip."""
 
     def __init__(self):
-        self._cells = {}            # door: (frame, its size, picture)
+        self._fitted = {}           # door: (frame, size of its place, picture)
 
-    def draw(self, doors, factor, lines):
-        """(picture, [box of each door's part], function that moves a box of the door's frame there). factor(frame): by
-        how much a frame as large as all together is reduced; lines: {door: what is said in its corner}."""
-        columns = int(math.ceil(math.sqrt(len(doors))))
+    def draw(self, doors, size, marks, lines):
+        """(picture of that (width, height), [box of each door's place], the Marks where they are in it). marks, lines:
+        {door: the Marks of its frame}, {door: what is said in its corner}."""
+        wide, high = size
+        picture, boxes, moved = np.zeros((high, wide, 3), np.uint8), [], []
+        top = strip_height(picture)
+        shapes = [(CAPTURE_HEIGHT, CAPTURE_WIDTH) if door.frame is None else door.frame.shape[:2] for door in doors]
+        columns = columns_of(shapes, wide, high - top)
         rows = -(-len(doors) // columns)
-        whole = np.broadcast_to(np.uint8(0), (rows * CAPTURE_HEIGHT, columns * CAPTURE_WIDTH, 3))
-        share = factor(whole)
-        high, wide = max(1, int(CAPTURE_HEIGHT * share)), max(1, int(CAPTURE_WIDTH * share))
-        picture, boxes, moves = np.zeros((rows * high, columns * wide, 3), np.uint8), [], {}
         for index, door in enumerate(doors):
-            top, left = index // columns * high, index % columns * wide
-            boxes.append((top, left + wide, top + high, left))
-            cell = picture[top:top + high, left:left + wide]
-            if door.frame is not None:
-                small = self._fitted(door, high, wide)
-                down, right = (high - small.shape[0]) // 2, (wide - small.shape[1]) // 2
-                cell[down:down + small.shape[0], right:right + small.shape[1]] = small
-                moves[door] = (small.shape[1] / min(float(door.frame.shape[1]), LOOK_WIDTH), top + down, left + right)
-            draw_corner(cell, lines[door], unit_of(picture))
-        return picture, boxes, moves
+            row, column = divmod(index, columns)
+            boxes.append((top + row * (high - top) // rows, (column + 1) * wide // columns,
+                          top + (row + 1) * (high - top) // rows, column * wide // columns))
+            moved += self._draw_door(picture, boxes[-1], door, marks[door], lines[door])
+        return picture, boxes, moved
 
-    def _fitted(self, door, high, wide):
+    def _draw_door(self, picture, box, door, marks, line):
+        """Draws a door in its place; its Marks where they are in the picture. No label goes beyond the door's frame: in
+        another one it would name somebody there."""
+        place, unit = cut(picture, box), unit_of(picture)
+        if door.frame is None:
+            draw_corner(place, line, unit)
+            return []
+        small = self._fit(door, *place.shape[:2])
+        high, wide = small.shape[:2]
+        down, right = (place.shape[0] - high) // 2, (place.shape[1] - wide) // 2
+        place[down:down + high, right:right + wide] = small
+        factor = wide / min(float(door.frame.shape[1]), LOOK_WIDTH)
+        draw_faces(place[down:down + high, right:right + wide], [moved_mark(mark, factor) for mark in marks], unit)
+        draw_corner(place[:down + high, right:], line, unit)
+        return [moved_mark(mark, factor, box[0] + down, box[3] + right) for mark in marks]
+
+    def _fit(self, door, high, wide):
         """The door's frame, so large that it fits in there."""
-        frame, size, picture = self._cells.get(door, (None, None, None))
+        frame, size, picture = self._fitted.get(door, (None, None, None))
         if frame is not door.frame or size != (high, wide):
             share = min(wide / float(door.frame.shape[1]), high / float(door.frame.shape[0]))
-            picture = size_to_show(door.frame, share)
-            self._cells[door] = (door.frame, (high, wide), picture)
+            picture = size_to_show(door.frame, share)[:high, :wide]
+            self._fitted[door] = (door.frame, (high, wide), picture)
         return picture
 
 
@@ -5224,10 +5256,11 @@ class Overlay:
             say("no font was found: letters other than ASCII are shown as ?; sudo apt-get install fonts-dejavu-core "
                 "fontconfig, and Pillow 8.0 or newer")
 
-    def draw(self, frame, marks, visitors, notices=()):
-        """The picture of a frame, and [(box, number)] of the visitors' cards in it."""
+    def draw(self, frame, marks, visitors, notices=(), high=None):
+        """The picture of a frame, and [(box, number)] of the visitors' cards in it; high: as strip_places() takes
+        it."""
         frame = frame.copy()
-        boxes = draw_strip(frame, [(self._picture(visitor), card_text(visitor)) for visitor in visitors])
+        boxes = draw_strip(frame, [(self._picture(visitor), card_text(visitor)) for visitor in visitors], high)
         draw_faces(frame, marks)
         draw_notices(frame, notices)
         for number in set(self._pictures) - {visitor.number for visitor in visitors}:
@@ -5369,6 +5402,12 @@ class Window:
                 largest = min(room[0] / float(frame.shape[1]), room[1] / float(frame.shape[0]))
         return 1.0 if largest > 0.9 else largest
 
+    def shape(self):
+        """(width, height) in proportion to which the picture of several doors fills the window: a camera's, or that of
+        the full screen."""
+        full = self.fullscreen and (self._room() or self.screen.size())
+        return full or (CAPTURE_WIDTH, CAPTURE_HEIGHT)
+
     def _sized_for(self, frame):
         """Whether the window has got its size for frames of this shape."""
         aspect = frame.shape[1] / float(frame.shape[0])
@@ -5438,6 +5477,9 @@ class Window:
 class NoWindow:
     """Stands for the window with --headless."""
     lasts = False               # a demo shown in it ends after one round
+
+    def shape(self):
+        return CAPTURE_WIDTH, CAPTURE_HEIGHT
 
     def show(self, frame):
         return []
@@ -5513,8 +5555,8 @@ class Controls:
         self._doors = []
 
     def drawn(self, cards, marks, visitors, doors=()):
-        """Takes what the window shows now: [(box, number)] of the cards, the Marks, the Visitors of the strip, the
-        boxes of several doors' pictures."""
+        """Takes what the window shows now: [(box, number)] of the cards, the Marks, the Visitors of the strip,
+        [(box, number)] of several doors."""
         self._doors = doors
         faces = [(mark.box, mark.visitor) for mark in marks if mark.visitor is not None]
         last = max(visitors, key=lambda visitor: visitor.last_seen, default=None)
@@ -5529,10 +5571,8 @@ class Controls:
     def _click(self, place, now):
         """Closes the panel, or opens one that says who is there."""
         x, y = place
-        hit = [number for (top, right, bottom, left), number in self._places
-               if left <= x < right and top <= y < bottom]
-        doors = [number for number, (top, right, bottom, left) in enumerate(self._doors)
-                 if left <= x < right and top <= y < bottom]
+        hit, doors = ([number for (top, right, bottom, left), number in places
+                       if left <= x < right and top <= y < bottom] for places in (self._places, self._doors))
         if self.panel.is_open(now):
             self.panel.close()
         elif hit:
@@ -6174,9 +6214,9 @@ class View:
         self._alone = None          # the number of the door that is enlarged
 
     def enlarge(self, number, doors):
-        """Shows one of several doors alone, or all again."""
+        """Shows one of several doors alone, or all again if it is."""
         if len(doors) > 1 and number < len(doors):
-            self._alone = number if self._alone is None else None
+            self._alone = number if self._alone != number else None
 
     def show(self, doors, visits, now, notice=None, fresh=True):
         """Draws on the newest frames, reduced to the size in which they are shown, and shows that; the Requests that
@@ -6188,25 +6228,30 @@ class View:
         watched = self._live is not None and self._live.wanted()
         if isinstance(self.window, NoWindow) and not watched or not fresh and not old:
             return self.controls.requests(self.window.poll(), visits.book, steady)
-        said = {door: "No picture since " + duration(lost[door]) if lost[door] else
-                "Waiting for the picture of " + door.camera.source.text() if door.frame is None and door.camera else None
-                for door in doors}
+        said = {door: self._said(door, lost[door]) for door in doors}
         marks = {door: [] if lost[door] else door.marks(now) for door in doors}
-        one = doors[0 if self._alone is None else self._alone]
-        if len(doors) == 1 or self._alone is not None:
-            frame, marks, places = self._one(one, marks[one]) + ([(0, 1 << 20, 1 << 20, 0)] * (len(doors) > 1),)
-            notice = said[one] or notice if one.frame is not None else notice or said[one]
+        visitors, naming = visits.at_door(now), self.controls.naming.line(steady)
+        if len(doors) == 1:
+            (door,), places, high = doors, [], None
+            frame, moved = self._one(door, marks[door])
+            notice, undrawn = said[door] or notice if door.frame is not None else notice or said[door], moved
         else:
-            lines = {door: ": ".join(filter(None, (door.name, said[door]))) for door in doors}
-            frame, places, moves = self._grid.draw(doors, self._factor, lines)
-            marks = [moved_mark(mark, *moves[door]) for door in doors if door in moves for mark in marks[door]]
-        visitors, lines = visits.at_door(now), (notice, self.controls.naming.line(steady))
-        picture, cards = self._overlay.draw(frame, marks, visitors, [line for line in lines if line])
-        self.controls.drawn(cards, marks, visitors, places)
+            frame, moved, places = self._several(doors, marks, said)
+            high, undrawn = strip_height(frame), []
+        picture, cards = self._overlay.draw(frame, undrawn, visitors, filter(None, (notice, naming)), high)
+        self.controls.drawn(cards, moved, visitors, places)
         self.controls.panel.draw(picture, visits.book, steady)
         if watched:
             self._live.put(picture)
         return self.controls.requests(self.window.show(picture), visits.book, steady)
+
+    @staticmethod
+    def _said(door, lost):
+        """What there is to say of a door whose picture has been lost for so many s, None for nothing."""
+        if lost:
+            return "No picture since " + duration(lost)
+        waits = door.frame is None and door.camera
+        return "Waiting for the picture of " + door.camera.source.text() if waits else None
 
     def _one(self, door, marks):
         """The picture of one door, and its Marks in it."""
@@ -6215,16 +6260,24 @@ class View:
         frame = size_to_show(frame, self._factor(frame))
         return frame, [moved_mark(mark, frame.shape[1] / float(looked_at)) for mark in marks]
 
+    def _several(self, doors, marks, said):
+        """The picture of several doors, their Marks in it, and [(place, number)] of those that it shows."""
+        numbers = range(len(doors)) if self._alone is None else [self._alone]
+        lines = {door: ": ".join(filter(None, (door.name, said[door]))) for door in doors}
+        frame, places, marks = self._grid.draw([doors[number] for number in numbers], self._size(len(doors)), marks,
+                                               lines)
+        return frame, marks, list(zip(places, numbers))
+
+    def _size(self, count):
+        """(width, height) of the picture of so many doors, whichever of them it shows."""
+        columns, (wide, high) = int(math.ceil(math.sqrt(count))), self.window.shape()
+        whole = np.broadcast_to(np.uint8(0), (columns * CAPTURE_WIDTH * high // wide, columns * CAPTURE_WIDTH, 3))
+        return size_of(whole, self._factor(whole))
+
     def _factor(self, frame):
         """By how much a frame is reduced before it is drawn on."""
         return min(1.0, LIVE_WIDTH / float(frame.shape[1])) if isinstance(self.window, NoWindow) \
             else self.window.factor(frame)
-
-
-def moved_mark(mark, factor, down=0, right=0):
-    """The Mark in a picture of another size, so far down and right."""
-    top, right_side, bottom, left = scale_box(mark.box, factor)
-    return mark._replace(box=whole_box((top + down, right_side + right, bottom + down, left + right)))
 
 
 class Recognition:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import doorcam
-from helpers import START, STEP, Story, face, person
+from helpers import PICTURE, START, STEP, Story, face, person
 from processes import IMPATIENT, Doorcam, one_line, run_doorcam, visit_frames, write_clip
 from test_camera import HttpCamera
+from test_window import find_text
 
 
 def places(*arguments):
@@ -315,29 +316,81 @@ def doors_with(*frames):
     return doors
 
 
+def drawn(doors, size=(640, 480), marks=None):
+    return doorcam.Grid().draw(doors, size, marks or {door: [] for door in doors}, {door: door.name for door in doors})
+
+
 def test_the_grid_has_a_place_for_each_door_and_moves_boxes_there():
     frames = [np.full((720, 1280, 3), 40, np.uint8), np.full((480, 640, 3), 80, np.uint8), None]
     frames[1][100:200, 300:400] = (0, 0, 255)
     doors = doors_with(*frames)
-    picture, boxes, moves = doorcam.Grid().draw(doors, lambda frame: 0.25, {door: door.name for door in doors})
-    assert picture.shape == (360, 640, 3)
-    assert boxes == [(0, 320, 180, 0), (0, 640, 180, 320), (180, 320, 360, 0)]
-    mark = doorcam.moved_mark(doorcam.Mark((100, 400, 200, 300), "", (0, 0, 0), None), *moves[doors[1]])
-    top, right, bottom, left = mark.box
-    assert (picture[top + 2:bottom - 2, left + 2:right - 2] == (0, 0, 255)).all()
-    assert not (picture[top - 3, left - 3] == (0, 0, 255)).all() and 340 <= left < right <= 620
-    assert picture[90, 160].tolist() == [40] * 3 and picture[90, 330].tolist() == [0] * 3 and doors[2] not in moves
+    marks = {door: [] for door in doors}
+    marks[doors[1]] = [doorcam.Mark((100, 400, 200, 300), "", (0, 0, 0), 7)]
+    picture, boxes, (mark,) = drawn(doors, (640, 480), marks)
+    top = doorcam.strip_height(picture)
+    middle = top + (480 - top) // 2
+    assert picture.shape == (480, 640, 3) and not picture[:top].any() and 100 < top <= 120
+    assert boxes == [(top, 320, middle, 0), (top, 640, middle, 320), (middle, 320, 480, 0)]
+    box_top, right, bottom, left = mark.box
+    assert (picture[box_top + 2:bottom - 2, left + 2:right - 2] == (0, 0, 255)).all() and mark.visitor == 7
+    assert top < box_top < bottom < middle and 340 <= left < right <= 620
+    assert picture[top + 90, 160].tolist() == [40] * 3 and picture[top + 90, 330].tolist() == [0] * 3
+
+
+@pytest.mark.parametrize("shapes, size, columns", [
+    ([(720, 1280)] * 2, (1280, 540), 2), ([(1280, 720)] * 2, (1280, 540), 2), ([(720, 1280)] * 2, (480, 640), 1),
+    ([(720, 1280)] * 4, (1280, 540), 2), ([(720, 1280)] * 8, (1280, 540), 3), ([(1280, 720)] * 4, (1280, 540), 4),
+    ([(720, 1280)], (800, 360), 1)])
+def test_there_are_as_many_columns_as_make_the_pictures_large(shapes, size, columns):
+    assert doorcam.columns_of(shapes, *size) == columns
+
+
+@pytest.mark.parametrize("shape", [(720, 1280), (480, 640), (1280, 720), (240, 320)])
+def test_a_door_alone_fills_the_place_of_the_grid_and_keeps_its_name(shape):
+    doors = doors_with(*[np.full(shape + (3,), 90, np.uint8)] * 4)
+    small, places, _ = drawn(doors, (1280, 720))
+    large, (place,), _ = drawn(doors[2:3], (1280, 720))
+    assert small.shape == large.shape and place == (places[0][0], places[-1][1], 720, 0)
+    rows, columns = (np.flatnonzero((large == 90).any(axis=axis).any(axis=1)) for axis in ((1,), (0,)))
+    high, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    assert high == 720 - place[0] or wide == 1280
+    assert abs(wide / float(high) - shape[1] / float(shape[0])) < 0.02
+    assert find_text(large, "door 3", 0.65)[0] - columns[0] < 12  # in the corner of the picture, not of the window
+
+
+def test_no_label_stands_in_another_door_s_picture():
+    doors = doors_with(*[np.full((720, 1280, 3), 90, np.uint8)] * 4)
+    plain, places, _ = drawn(doors, (1280, 720))
+    marks = {door: [] for door in doors}
+    marks[doors[0]] = [doorcam.Mark((500, 1290, 715, 1100), "New visitor!", doorcam.GREEN, 1)]
+    changed = (drawn(doors, (1280, 720), marks)[0] != plain).any(axis=2)
+    top, right, bottom, left = places[0]
+    assert changed[top:bottom, left:right].any()
+    changed[top:bottom, left:right] = False
+    assert not changed.any()
+
+
+def test_the_strip_of_several_doors_keeps_to_its_own_place():
+    frame, visitors = np.full((720, 1280, 3), 90, np.uint8), []
+    for number in range(1, 61):
+        visitors.append(doorcam.Visitor(number, [person(1)], START, "opencv", doorcam.to_jpeg(PICTURE)))
+    for count in (1, 8, 9, 60):
+        high = doorcam.strip_height(frame)
+        after, cards = doorcam.Overlay().draw(frame, [], visitors[:count], high=high)
+        assert np.array_equal(after[high:], frame[high:]) and cards and max(box[2] for box, _ in cards) <= high
 
 
 def test_a_click_or_a_number_shows_one_door_and_all_again():
     controls = doorcam.Controls()
-    controls.drawn([((0, 50, 50, 0), 7)], [], [], [(0, 100, 100, 0), (0, 200, 100, 100)])
+    controls.drawn([((0, 50, 50, 0), 7)], [], [], [((50, 100, 150, 0), 0), ((50, 200, 150, 100), 1)])
     assert controls.requests([(150, 60)], {}, 0.0) == [doorcam.Request("enlarge", {"door": 1})]
     assert controls.requests([ord("2")], {}, 0.0) == [doorcam.Request("enlarge", {"door": 1})]
+    controls.drawn([((0, 50, 50, 0), 7)], [], [], [((50, 200, 150, 0), 1)])
+    assert controls.requests([(20, 60)], {}, 0.0) == [doorcam.Request("enlarge", {"door": 1})]
     assert controls.requests([(20, 20)], {}, 0.0) == [] and controls.panel.visitor == 7
     options = types.SimpleNamespace(headless=True, fullscreen=False)
     view = doorcam.View(options)
-    for number, alone in ((1, 1), (0, None), (5, None), (0, 0)):
+    for number, alone in ((1, 1), (0, 0), (5, 0), (0, None), (5, None), (1, 1), (1, None)):
         view.enlarge(number, [None, None])
         assert view._alone == alone
     one = doorcam.View(options)
