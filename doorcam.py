@@ -5607,7 +5607,7 @@ class Controls:
 def sentence(event, name):
     """12:03:11 Maria returned (visit 3)"""
     clock = datetime.datetime.fromtimestamp(event.moment).strftime("%H:%M:%S")
-    who, where = name or "visitor %d" % event.visitor, event.door and " at " + event.door
+    who, where = name or "visitor %d" % event.visitor, event.door and " at " + door_text(event.door)
     if event.kind == "new":
         return "%s %s is new%s" % (clock, who, where)
     if event.kind == "returned":
@@ -5615,6 +5615,11 @@ def sentence(event, name):
     if event.kind == "mistaken":
         return "%s it was not %s%s: somebody else was taken for that" % (clock, who, where)
     return "%s %s left%s after %s" % (clock, who, where, duration(round(event.seconds)))
+
+
+def door_text(name):
+    """A door's name in a sentence, in which a mere number would be taken for another thing."""
+    return "door " + name if name.isdigit() else name
 
 
 def iso_time(seconds):
@@ -6823,7 +6828,7 @@ def list_visitors(options):
 
 def at_door_text(seconds, door):
     """How long somebody has been at the door, and at which, if doors have names."""
-    return "at the door %s%s" % (duration(seconds), door and ", " + door)
+    return "at the door %s%s" % (duration(seconds), door and ", " + door_text(door))
 
 
 def visitor_table(visitors, there, fits):
@@ -7021,7 +7026,8 @@ def page_timeline(visits, visitors):
             day = moment.date()
         who = page_name(visitors[number]) if number in visitors else "Visitor %d, no longer known" % number
         lines.append('<li><time datetime="%s">%s</time> <bdi>%s</bdi>%s, %s%s</li>\n' % (
-            moment.isoformat(), moment.strftime("%H:%M"), who, door and " at <bdi>%s</bdi>" % html.escape(door),
+            moment.isoformat(), moment.strftime("%H:%M"), who,
+            door and " at <bdi>%s</bdi>" % html.escape(door_text(door)),
             "first visit" if visit == 1 else "visit %d" % visit, "" if seconds is None else ", " + duration(seconds)))
     return ('<section><h2 id="visits">The last visits</h2>%s</section>\n'
             % ("".join(lines) + "</ol>" if lines else "<p>None yet.</p>"))

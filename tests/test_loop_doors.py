@@ -55,6 +55,12 @@ def test_a_name_may_have_any_letters_and_what_is_before_a_sign_need_not_be_one(t
     assert doorcam.split_door(text) == (name, text if value is None else value)
 
 
+def test_the_number_of_a_door_is_said_to_be_one():
+    said = [doorcam.sentence(doorcam.Event("new", START, 1, 1, door=door), "") for door in ("", "2", "back")]
+    assert [line.split(" ", 1)[1] for line in said] == ["visitor 1 is new", "visitor 1 is new at door 2", "visitor 1 is new at back"]
+    assert doorcam.at_door_text(5, "2") == "at the door 5s, door 2" and doorcam.at_door_text(5, "") == "at the door 5s"
+
+
 def test_the_name_of_a_door_is_no_formula_in_the_log(tmp_path):
     log = doorcam.EventLog(str(tmp_path / "log.csv"), doors=True)
     log.tell(doorcam.Event("new", START, 1, 1, door="+1+1"), "")
