@@ -3529,6 +3529,7 @@ class Door:
         self.name, self.camera = place.name, None  # its LiveCamera, None for a recording
         self.frame, self.moment = None, None    # the newest, as it may be shown; its time, s
         self.picture = None                     # (frame, scale) to be looked at, None once it was
+        self.over = False                       # whether it is a recording that has ended
         self._mask, self._wanted_scale = place.mask and Mask(place.mask), place.scale
         self._tilt = Tilt(place)
         self.begin(book, visits)
@@ -6253,8 +6254,8 @@ class View:
     @staticmethod
     def _said(door, lost):
         """What there is to say of a door whose picture has been lost for so many s, None for nothing."""
-        if lost:
-            return "No picture since " + duration(lost)
+        if lost or door.over:
+            return "No picture since " + duration(lost) if lost else "The recording is over"
         waits = door.frame is None and door.camera
         return "Waiting for the picture of " + door.camera.source.text() if waits else None
 
@@ -6429,8 +6430,17 @@ class Doors(list):
         """The turns of recordings, which end now."""
         start = time.time() - max(recording_seconds(place.source) for place in self.places)
         return beside_each_other(collections.OrderedDict(
-            (door, without_stills(read_recording(place.source, place.flip, start), str(place.source),
-                                  functools.partial(self.lose, door))) for door, place in zip(self, self.places)))
+            (door, self._to_its_end(door, without_stills(read_recording(place.source, place.flip, start),
+                                                         str(place.source), functools.partial(self.lose, door))))
+            for door, place in zip(self, self.places)))
+
+    @staticmethod
+    def _to_its_end(door, frames):
+        """The frames of a door's recording. Others may go on when it ends: nobody is before it any more."""
+        try:
+            yield from frames
+        finally:
+            door.over = True
 
     def watch(self):
         """The turns of live cameras."""
@@ -6457,7 +6467,7 @@ class Doors(list):
 
     def end_tracks(self, now, all_of_them=False):
         """Ends the tracks that are over; the Events that follow."""
-        return [event for door in self for event in door.end_tracks(now, all_of_them)]
+        return [event for door in self for event in door.end_tracks(now, all_of_them or door.over)]
 
     def lost(self):
         """The sources of which there is no picture, as texts."""

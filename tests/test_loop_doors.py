@@ -274,6 +274,25 @@ def test_recordings_are_played_beside_each_other_in_time(tmp_path):
     assert {name: one["frames"] for name, one in figures["doors"].items()} == {"front": 60, "back": 120}
 
 
+def test_nobody_is_before_a_recording_that_has_ended(tmp_path):
+    """While others go on: its last picture stays, without a box that counts the time."""
+    clips = [write_clip(tmp_path / ("%d.avi" % count), visit_frames(count)) for count in (20, 40)]
+    doors = doorcam.Doors([doorcam.Place(clip, doorcam.Source("file", clip)) for clip in clips])
+    book = doorcam.Book(doorcam.OPENCV)
+    doors.begin(book, doorcam.Visits(book))
+    turns, over = 0, []
+    for turns, (frames, now) in enumerate(doors.play(), 1):
+        for door, frame in frames:
+            door.take(frame, now)
+            door.looked_at = now
+            door.recognize(doorcam.Look(None, 1.0, True, []), [face(person(1))])
+        doors.end_tracks(now)
+        over.append([door.over for door in doors])
+        assert [bool(door.marks(now)) for door in doors] == [not door.over for door in doors] or turns == 1
+    assert turns == 60 and [False, False] in over and over[-1] == [True, False]
+    assert doorcam.View._said(doors[0], 0.0) == "The recording is over" and doorcam.View._said(doors[1], 5.0)
+
+
 @pytest.mark.parametrize("name, said", [("none.avi", "does not exist"), ("text.avi", "is not a video"),
                                         ("", "cannot be read")])
 def test_a_recording_that_cannot_be_played_is_named_before_any_is(tmp_path, name, said):
