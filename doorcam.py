@@ -953,6 +953,8 @@ def beside_each_other(recordings):
     streams = [frames_of(number, *one) for number, one in enumerate(recordings.items())]
     for now, _, frames in heapq.merge(*streams, key=lambda one: one[:2]):
         yield frames, now
+    for error in errors[1:]:
+        say(error)
     if errors:
         raise errors[0]
 

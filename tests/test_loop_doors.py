@@ -274,6 +274,15 @@ def test_recordings_are_played_beside_each_other_in_time(tmp_path):
     assert {name: one["frames"] for name, one in figures["doors"].items()} == {"front": 60, "back": 120}
 
 
+def test_each_recording_that_breaks_off_is_named(capsys):
+    def frames(name):
+        yield name, START
+        raise doorcam.DoorcamError(name + " breaks off")
+    with pytest.raises(doorcam.DoorcamError, match="a breaks off"):
+        assert len(list(doorcam.beside_each_other({name: frames(name) for name in "ab"}))) == 2
+    one_line(capsys.readouterr().err, "b breaks off")
+
+
 def test_nobody_is_before_a_recording_that_has_ended(tmp_path):
     """While others go on: its last picture stays, without a box that counts the time."""
     clips = [write_clip(tmp_path / ("%d.avi" % count), visit_frames(count)) for count in (20, 40)]
