@@ -9,9 +9,9 @@ import pytest
 
 import doorcam
 from helpers import PICTURE, START, STEP, Story, face, person
-from processes import IMPATIENT, Doorcam, one_line, run_doorcam, visit_frames, write_clip
+from processes import IMPATIENT, Doorcam, environment, one_line, run_doorcam, tool, visit_frames, write_clip, xvfb
 from test_camera import HttpCamera
-from test_window import find_text
+from test_window import Desktop, find_text
 
 
 def places(*arguments):
@@ -430,3 +430,34 @@ def test_a_click_or_a_number_shows_one_door_and_all_again():
     one = doorcam.View(options)
     one.enlarge(0, [None])
     assert one._alone is None
+
+
+def test_one_of_several_doors_is_enlarged_in_the_window(tmp_path):
+    tool("Xvfb", "xdotool", "import")
+    back, garden = HttpCamera(), HttpCamera()
+    unit = doorcam.unit_of(np.zeros((480, 800)))
+    try:
+        with xvfb(800, 480) as (server, display), Doorcam(
+                "--source", "back door=" + back.address, "--source", "garden=" + garden.address, "--fullscreen",
+                "--engine", "opencv", folder=tmp_path, env=environment(DISPLAY=display)) as door:
+            screen = Desktop(str(tmp_path), server, display, door)
+            door.wait_for("engine:")
+            left, top = screen.wait_for_text("back door", 0.65, unit)
+            assert screen.wait_for_text("garden", 0.65, unit)[0] > 400 > left and top > 300
+            screen.press("1")
+            screen.wait_until_text_has_gone("garden", 0.65, unit)
+            screen.wait_for_text("back door", 0.65, unit)
+            shown = np.flatnonzero(screen.picture()[300].any(axis=1))
+            assert shown[-1] - shown[0] > 470  # of 4:3, as high as the place of both
+            screen.press("2")
+            screen.wait_for_text("garden", 0.65, unit)
+            assert not find_text(screen.picture(), "back door", 0.65 * unit)
+            screen.click(400, 300)
+            screen.wait_for_text("back door", 0.65, unit)
+            screen.click(600, 300)
+            screen.wait_until_text_has_gone("back door", 0.65, unit)
+            screen.press("q")
+            assert door.end(30)[0] == 0
+    finally:
+        back.off()
+        garden.off()
