@@ -1247,6 +1247,7 @@ def live_turns(doors, shift, lose, news):
         for door, stream in list(streams.items()):
             frame, moment = next(stream, (None, None))
             if moment is None:
+                door.over = True
                 del streams[door]
             else:
                 now = moment
@@ -3531,7 +3532,7 @@ class Door:
         self.name, self.camera = place.name, None  # its LiveCamera, None for a recording
         self.frame, self.moment = None, None    # the newest, as it may be shown; its time, s
         self.picture = None                     # (frame, scale) to be looked at, None once it was
-        self.over = False                       # whether it is a recording that has ended
+        self.over = False                       # whether its recording, or the one at its address, has ended
         self._mask, self._wanted_scale = place.mask and Mask(place.mask), place.scale
         self._tilt = Tilt(place)
         self.begin(book, visits)
@@ -6257,7 +6258,7 @@ class View:
     def _said(door, lost):
         """What there is to say of a door whose picture has been lost for so many s, None for nothing."""
         if lost or door.over:
-            return "No picture since " + duration(lost) if lost else "The recording is over"
+            return "The recording is over" if door.over else "No picture since " + duration(lost)
         waits = door.frame is None and door.camera
         return "Waiting for the picture of " + door.camera.source.text() if waits else None
 

@@ -248,6 +248,15 @@ def test_a_frame_waits_a_moment_for_those_of_the_other_doors(monkeypatch):
     assert next(turns)[0] == []
 
 
+def test_a_camera_that_ends_is_over_and_the_others_go_on():
+    front, back, news = Eye(), Eye(), threading.Event()
+    front.over = back.over = False
+    turns = doorcam.live_turns([front, back], print, lambda door, moment: None, news)
+    front.frame, back.ended = 1, True
+    assert next(turns)[0] == [(front, 1)] and (front.over, back.over) == (False, True)
+    assert doorcam.View._said(back, 5.0) == "The recording is over"
+
+
 def test_no_frame_waits_for_a_door_that_is_lost(monkeypatch):
     front, back, news = Eye(), Eye(), threading.Event()
     turns = doorcam.live_turns([front, back], print, lambda door, moment: None, news)
