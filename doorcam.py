@@ -23,6 +23,7 @@ Keys in the window:
   f         full screen and back
   h         shows the keys
   n         name the person at the door: type it, Enter keeps it, Esc does not
+  1 to 9    one of several doors alone, and all again (as a click on it does)
 
 Files:
   known_faces.dat                   everybody who is known (--faces names another); delete it to start afresh
@@ -70,6 +71,7 @@ import re
 import resource
 import select
 import selectors
+import shlex
 import shutil
 import signal
 import socket
@@ -374,9 +376,15 @@ class Source(typing.NamedTuple):
     kind: str                   # camera, csi, file, url, pipeline, demo
     value: object               # number of the camera or CSI sensor, path, address, pipeline
     aspect: object = None       # width / height of its picture where its pixels are not square and it does not say so
+    door: str = ""              # the name of its door, if it has one
 
     def __str__(self):
-        """The source as it may stand in a message: without the user, the password and the query of an address."""
+        """The source as it may stand in a message: with its door, without the user, the password and the query of an
+        address."""
+        return self.text() + (" (door %s)" % self.door if self.door else "")
+
+    def text(self):
+        """The same without the door."""
         if self.kind in ("camera", "csi"):
             return "%s %d" % ("camera" if self.kind == "camera" else "CSI camera", self.value)
         if self.kind == "file":
@@ -691,13 +699,12 @@ def why_not_open(source):
         device = "/dev/video%d" % source.value
         if not os.path.exists(device):
             others = ", ".join(sorted(glob.glob("/dev/video*"))) or "none"
-            return ("camera %d is not there (cameras found: %s): plug it in, try --source with another number, or "
-                    "see doorcam without a camera with --source demo" % (source.value, others))
+            return ("%s is not there (cameras found: %s): plug it in, try --source with another number, or "
+                    "see doorcam without a camera with --source demo" % (source, others))
         if not os.access(device, os.R_OK | os.W_OK):
-            return "camera %d (%s) may not be read by you: sudo usermod -aG video $USER, then log in again" % (
-                source.value, device)
-        return ("camera %d (%s) gives no picture: another program uses it, or it is no camera; close the other "
-                "program or try --source with another number" % (source.value, device))
+            return "%s (%s) may not be read by you: sudo usermod -aG video $USER, then log in again" % (source, device)
+        return ("%s (%s) gives no picture: another program uses it, or it is no camera; close the other "
+                "program or try --source with another number" % (source, device))
     if source.kind in ("file", "url") and not re.search(r"FFMPEG:\s+YES", cv2.getBuildInformation()):
         return ("%s needs an OpenCV with FFMPEG, and this one (%s) was built without it: take the one that pip has, %s "
                 "install opencv-python" % (source, cv2.__version__, PIP))
@@ -929,18 +936,25 @@ def paced(turns):
 
 def beside_each_other(recordings):
     """The turns ([(door, frame)], time) of {door: (frame, time) of each frame}, in the order of their times; no frame
-    where there is none new. A DoorcamError of one of them is raised when the others have ended, too."""
+    where there is none new. A DoorcamError of one that has no frame is raised before any is played, that of one which
+    breaks off when the others have ended, too."""
     errors = []
 
     def frames_of(number, door, frames):
+        begun = False
         try:
             for frame, now in frames:
+                begun = True
                 yield now, number, [] if frame is None else [(door, frame)]
         except DoorcamError as error:
+            if not begun:
+                raise
             errors.append(error)
     streams = [frames_of(number, *one) for number, one in enumerate(recordings.items())]
     for now, _, frames in heapq.merge(*streams, key=lambda one: one[:2]):
         yield frames, now
+    for error in errors[1:]:
+        say(error)
     if errors:
         raise errors[0]
 
@@ -1184,7 +1198,7 @@ def found_again(source, name):
         return source
     numbers = [int(path[len(V4L_FOLDER) + len("/video"):]) for path in glob.glob(V4L_FOLDER + "/video[0-9]*")]
     same = [number for number in sorted(numbers) if camera_name(number) == name]
-    return Source("camera", same[0]) if same else source  # its first number; others give no pictures
+    return source._replace(value=same[0]) if same else source  # its first number; others give no pictures
 
 
 def live_frames(camera, shift, lose=lambda moment: None, wait=KEY_PERIOD):
@@ -1233,6 +1247,7 @@ def live_turns(doors, shift, lose, news):
         for door, stream in list(streams.items()):
             frame, moment = next(stream, (None, None))
             if moment is None:
+                door.over = True
                 del streams[door]
             else:
                 now = moment
@@ -3505,7 +3520,7 @@ class Tilt:
         self._tries = bool(turn) and self._faces < self.FACES
         if turn and not self._tries:
             say("nobody was seen in the picture of %s, but somebody is when it is turned: try --flip %s"
-                % (self._place.source, (self._place.name and self._place.name + "=") + turn))
+                % (self._place.source, shlex.quote((self._place.name and self._place.name + "=") + turn)))
 
 
 class Door:
@@ -3517,6 +3532,7 @@ class Door:
         self.name, self.camera = place.name, None  # its LiveCamera, None for a recording
         self.frame, self.moment = None, None    # the newest, as it may be shown; its time, s
         self.picture = None                     # (frame, scale) to be looked at, None once it was
+        self.over = False                       # whether its recording, or the one at its address, has ended
         self._mask, self._wanted_scale = place.mask and Mask(place.mask), place.scale
         self._tilt = Tilt(place)
         self.begin(book, visits)
@@ -5023,9 +5039,16 @@ def put_text(frame, text, left, bottom, size, color=WHITE, width=None):
     place[:] = (place * (255 - ink) + np.uint16(color) * ink) // 255
 
 
-def draw_faces(frame, marks):
-    """Draws a box around each face and its label in a bar under it; marks: Marks."""
-    unit = unit_of(frame)
+def moved_mark(mark, factor, down=0, right=0):
+    """The Mark in a picture of another size, so far down and right."""
+    top, right_side, bottom, left = scale_box(mark.box, factor)
+    return mark._replace(box=whole_box((top + down, right_side + right, bottom + down, left + right)))
+
+
+def draw_faces(frame, marks, unit=None):
+    """Draws a box around each face and its label in a bar under it; marks: Marks; unit: of what the frame is a part
+    of."""
+    unit = unit or unit_of(frame)
     size, bar = 0.8 * unit, int(34 * unit)
     height, width = frame.shape[:2]
     for box, label, color, _ in marks:
@@ -5039,14 +5062,14 @@ def draw_faces(frame, marks):
         put_text(frame, label, left + 7 * unit, bottom + bar - 10 * unit, size, width=wide - 8 * unit)
 
 
-def strip_places(frame, count):
+def strip_places(frame, count, high=None):
     """[(left, top)] of the cards of `count` visitors, their size, and how many visitors have none.
 
-    As many as the frame is wide, in at most two rows that take at most half of its height; large ones in one row if
-    that holds all.
+    As many as the frame is wide, in at most two rows that are at most so high, by default half of its height; large
+    ones in one row if that holds all.
     """
     height, width = frame.shape[:2]
-    room = max(1, height // 2 - head_height(frame))
+    room = max(1, (high or height // 2) - head_height(frame))
     size = min(int(PICTURE_SIZE * unit_of(frame)), width, room)
     size = size if count * size <= width else min(size, max(1, room // 2))
     if size < 24:
@@ -5061,15 +5084,20 @@ def head_height(frame):
     return int(30 * unit_of(frame))
 
 
-def draw_strip(frame, cards):
+def strip_height(frame):
+    """Of the place of its own that the strip has above the pictures of several doors: one row of large cards."""
+    return min(head_height(frame) + int(PICTURE_SIZE * unit_of(frame)), frame.shape[0] // 4)
+
+
+def draw_strip(frame, cards, high=None):
     """Draws the pictures of those at the door along the top; returns the boxes of those that have room.
 
-    cards: [(picture, text)], picture BGR, square.
+    cards: [(picture, text)], picture BGR, square; high: as strip_places() takes it.
     """
     if not cards:
         return []
     unit = unit_of(frame)
-    places, size, hidden = strip_places(frame, len(cards))
+    places, size, hidden = strip_places(frame, len(cards), high)
     head = frame[:head_height(frame)]
     head[:] = head // 3
     put_text(frame, "Visitors at door", 6 * unit, 21 * unit, 0.65 * unit, width=frame.shape[1] - 8 * unit)
@@ -5167,40 +5195,59 @@ class Panel:
                        picture_of(visitor) if visitor else None)
 
 
+def columns_of(shapes, wide, high):
+    """In how many columns pictures of these shapes, (height, width), are largest in a place so wide and high."""
+    def area(columns):
+        across, down = wide / float(columns), high / float(-(-len(shapes) // columns))
+        return sum(height * width * min(across / width, down / height) ** 2 for height, width in shapes)
+    return max(range(1, len(shapes) + 1), key=area)
+
+
 class Grid:
-    """The pictures of several doors beside each other, as one, in which Marks have their places."""
+    """The pictures of several doors beside each other, as one, below the place of the strip."""
 
     def __init__(self):
-        self._cells = {}            # door: (frame, its size, picture)
+        self._fitted = {}           # door: (frame, size of its place, picture)
 
-    def draw(self, doors, factor, lines):
-        """(picture, [box of each door's part], function that moves a box of the door's frame there). factor(frame): by
-        how much a frame as large as all together is reduced; lines: {door: what is said in its corner}."""
-        columns = int(math.ceil(math.sqrt(len(doors))))
+    def draw(self, doors, size, marks, lines):
+        """(picture of that (width, height), [box of each door's place], the Marks where they are in it). marks, lines:
+        {door: the Marks of its frame}, {door: what is said in its corner}."""
+        wide, high = size
+        picture, boxes, moved = np.zeros((high, wide, 3), np.uint8), [], []
+        top = strip_height(picture)
+        shapes = [(CAPTURE_HEIGHT, CAPTURE_WIDTH) if door.frame is None else door.frame.shape[:2] for door in doors]
+        columns = columns_of(shapes, wide, high - top)
         rows = -(-len(doors) // columns)
-        whole = np.broadcast_to(np.uint8(0), (rows * CAPTURE_HEIGHT, columns * CAPTURE_WIDTH, 3))
-        share = factor(whole)
-        high, wide = max(1, int(CAPTURE_HEIGHT * share)), max(1, int(CAPTURE_WIDTH * share))
-        picture, boxes, moves = np.zeros((rows * high, columns * wide, 3), np.uint8), [], {}
         for index, door in enumerate(doors):
-            top, left = index // columns * high, index % columns * wide
-            boxes.append((top, left + wide, top + high, left))
-            cell = picture[top:top + high, left:left + wide]
-            if door.frame is not None:
-                small = self._fitted(door, high, wide)
-                down, right = (high - small.shape[0]) // 2, (wide - small.shape[1]) // 2
-                cell[down:down + small.shape[0], right:right + small.shape[1]] = small
-                moves[door] = (small.shape[1] / min(float(door.frame.shape[1]), LOOK_WIDTH), top + down, left + right)
-            draw_corner(cell, lines[door], unit_of(picture))
-        return picture, boxes, moves
+            row, column = divmod(index, columns)
+            boxes.append((top + row * (high - top) // rows, (column + 1) * wide // columns,
+                          top + (row + 1) * (high - top) // rows, column * wide // columns))
+            moved += self._draw_door(picture, boxes[-1], door, marks[door], lines[door])
+        return picture, boxes, moved
 
-    def _fitted(self, door, high, wide):
+    def _draw_door(self, picture, box, door, marks, line):
+        """Draws a door in its place; its Marks where they are in the picture. No label goes beyond the door's frame: in
+        another one it would name somebody there."""
+        place, unit = cut(picture, box), unit_of(picture)
+        if door.frame is None:
+            draw_corner(place, line, unit)
+            return []
+        small = self._fit(door, *place.shape[:2])
+        high, wide = small.shape[:2]
+        down, right = (place.shape[0] - high) // 2, (place.shape[1] - wide) // 2
+        place[down:down + high, right:right + wide] = small
+        factor = wide / min(float(door.frame.shape[1]), LOOK_WIDTH)
+        draw_faces(place[down:down + high, right:right + wide], [moved_mark(mark, factor) for mark in marks], unit)
+        draw_corner(place[:down + high, right:], line, unit)
+        return [moved_mark(mark, factor, box[0] + down, box[3] + right) for mark in marks]
+
+    def _fit(self, door, high, wide):
         """The door's frame, so large that it fits in there."""
-        frame, size, picture = self._cells.get(door, (None, None, None))
+        frame, size, picture = self._fitted.get(door, (None, None, None))
         if frame is not door.frame or size != (high, wide):
             share = min(wide / float(door.frame.shape[1]), high / float(door.frame.shape[0]))
-            picture = size_to_show(door.frame, share)
-            self._cells[door] = (door.frame, (high, wide), picture)
+            picture = size_to_show(door.frame, share)[:high, :wide]
+            self._fitted[door] = (door.frame, (high, wide), picture)
         return picture
 
 
@@ -5213,10 +5260,11 @@ class Overlay:
             say("no font was found: letters other than ASCII are shown as ?; sudo apt-get install fonts-dejavu-core "
                 "fontconfig, and Pillow 8.0 or newer")
 
-    def draw(self, frame, marks, visitors, notices=()):
-        """The picture of a frame, and [(box, number)] of the visitors' cards in it."""
+    def draw(self, frame, marks, visitors, notices=(), high=None):
+        """The picture of a frame, and [(box, number)] of the visitors' cards in it; high: as strip_places() takes
+        it."""
         frame = frame.copy()
-        boxes = draw_strip(frame, [(self._picture(visitor), card_text(visitor)) for visitor in visitors])
+        boxes = draw_strip(frame, [(self._picture(visitor), card_text(visitor)) for visitor in visitors], high)
         draw_faces(frame, marks)
         draw_notices(frame, notices)
         for number in set(self._pictures) - {visitor.number for visitor in visitors}:
@@ -5358,6 +5406,12 @@ class Window:
                 largest = min(room[0] / float(frame.shape[1]), room[1] / float(frame.shape[0]))
         return 1.0 if largest > 0.9 else largest
 
+    def shape(self):
+        """(width, height) in proportion to which the picture of several doors fills the window: a camera's, or that of
+        the full screen."""
+        full = self.fullscreen and (self._room() or self.screen.size())
+        return full or (CAPTURE_WIDTH, CAPTURE_HEIGHT)
+
     def _sized_for(self, frame):
         """Whether the window has got its size for frames of this shape."""
         aspect = frame.shape[1] / float(frame.shape[0])
@@ -5427,6 +5481,9 @@ class Window:
 class NoWindow:
     """Stands for the window with --headless."""
     lasts = False               # a demo shown in it ends after one round
+
+    def shape(self):
+        return CAPTURE_WIDTH, CAPTURE_HEIGHT
 
     def show(self, frame):
         return []
@@ -5502,8 +5559,8 @@ class Controls:
         self._doors = []
 
     def drawn(self, cards, marks, visitors, doors=()):
-        """Takes what the window shows now: [(box, number)] of the cards, the Marks, the Visitors of the strip, the
-        boxes of several doors' pictures."""
+        """Takes what the window shows now: [(box, number)] of the cards, the Marks, the Visitors of the strip,
+        [(box, number)] of several doors."""
         self._doors = doors
         faces = [(mark.box, mark.visitor) for mark in marks if mark.visitor is not None]
         last = max(visitors, key=lambda visitor: visitor.last_seen, default=None)
@@ -5518,10 +5575,8 @@ class Controls:
     def _click(self, place, now):
         """Closes the panel, or opens one that says who is there."""
         x, y = place
-        hit = [number for (top, right, bottom, left), number in self._places
-               if left <= x < right and top <= y < bottom]
-        doors = [number for number, (top, right, bottom, left) in enumerate(self._doors)
-                 if left <= x < right and top <= y < bottom]
+        hit, doors = ([number for (top, right, bottom, left), number in places
+                       if left <= x < right and top <= y < bottom] for places in (self._places, self._doors))
         if self.panel.is_open(now):
             self.panel.close()
         elif hit:
@@ -5556,7 +5611,7 @@ class Controls:
 def sentence(event, name):
     """12:03:11 Maria returned (visit 3)"""
     clock = datetime.datetime.fromtimestamp(event.moment).strftime("%H:%M:%S")
-    who, where = name or "visitor %d" % event.visitor, event.door and " at " + event.door
+    who, where = name or "visitor %d" % event.visitor, event.door and " at " + door_text(event.door)
     if event.kind == "new":
         return "%s %s is new%s" % (clock, who, where)
     if event.kind == "returned":
@@ -5564,6 +5619,11 @@ def sentence(event, name):
     if event.kind == "mistaken":
         return "%s it was not %s%s: somebody else was taken for that" % (clock, who, where)
     return "%s %s left%s after %s" % (clock, who, where, duration(round(event.seconds)))
+
+
+def door_text(name):
+    """A door's name in a sentence, in which a mere number would be taken for another thing."""
+    return "door " + name if name.isdigit() else name
 
 
 def iso_time(seconds):
@@ -5622,7 +5682,7 @@ class EventLog:
         can."""
         seconds = "%d" % round(event.seconds) if event.kind == "left" else ""
         self._waiting.append((iso_time(event.moment), event.kind, event.visitor, spreadsheet_text(name), event.visit,
-                              seconds, percent(event.sure), event.door))
+                              seconds, percent(event.sure), spreadsheet_text(event.door)))
         if len(self._waiting) > self.WAITING:
             self._waiting.popleft()
             self._lost += 1
@@ -6163,9 +6223,9 @@ class View:
         self._alone = None          # the number of the door that is enlarged
 
     def enlarge(self, number, doors):
-        """Shows one of several doors alone, or all again."""
+        """Shows one of several doors alone, or all again if it is."""
         if len(doors) > 1 and number < len(doors):
-            self._alone = number if self._alone is None else None
+            self._alone = number if self._alone != number else None
 
     def show(self, doors, visits, now, notice=None, fresh=True):
         """Draws on the newest frames, reduced to the size in which they are shown, and shows that; the Requests that
@@ -6177,25 +6237,30 @@ class View:
         watched = self._live is not None and self._live.wanted()
         if isinstance(self.window, NoWindow) and not watched or not fresh and not old:
             return self.controls.requests(self.window.poll(), visits.book, steady)
-        said = {door: "No picture since " + duration(lost[door]) if lost[door] else
-                "Waiting for the picture of " + str(door.camera.source) if door.frame is None and door.camera else None
-                for door in doors}
+        said = {door: self._said(door, lost[door]) for door in doors}
         marks = {door: [] if lost[door] else door.marks(now) for door in doors}
-        one = doors[0 if self._alone is None else self._alone]
-        if len(doors) == 1 or self._alone is not None:
-            frame, marks, places = self._one(one, marks[one]) + ([(0, 1 << 20, 1 << 20, 0)] * (len(doors) > 1),)
-            notice = said[one] or notice if one.frame is not None else notice or said[one]
+        visitors, naming = visits.at_door(now), self.controls.naming.line(steady)
+        if len(doors) == 1:
+            (door,), places, high = doors, [], None
+            frame, moved = self._one(door, marks[door])
+            notice, undrawn = said[door] or notice if door.frame is not None else notice or said[door], moved
         else:
-            lines = {door: ": ".join(filter(None, (door.name, said[door]))) for door in doors}
-            frame, places, moves = self._grid.draw(doors, self._factor, lines)
-            marks = [moved_mark(mark, *moves[door]) for door in doors if door in moves for mark in marks[door]]
-        visitors, lines = visits.at_door(now), (notice, self.controls.naming.line(steady))
-        picture, cards = self._overlay.draw(frame, marks, visitors, [line for line in lines if line])
-        self.controls.drawn(cards, marks, visitors, places)
+            frame, moved, places = self._several(doors, marks, said)
+            high, undrawn = strip_height(frame), []
+        picture, cards = self._overlay.draw(frame, undrawn, visitors, filter(None, (notice, naming)), high)
+        self.controls.drawn(cards, moved, visitors, places)
         self.controls.panel.draw(picture, visits.book, steady)
         if watched:
             self._live.put(picture)
         return self.controls.requests(self.window.show(picture), visits.book, steady)
+
+    @staticmethod
+    def _said(door, lost):
+        """What there is to say of a door whose picture has been lost for so many s, None for nothing."""
+        if lost or door.over:
+            return "The recording is over" if door.over else "No picture since " + duration(lost)
+        waits = door.frame is None and door.camera
+        return "Waiting for the picture of " + door.camera.source.text() if waits else None
 
     def _one(self, door, marks):
         """The picture of one door, and its Marks in it."""
@@ -6204,16 +6269,24 @@ class View:
         frame = size_to_show(frame, self._factor(frame))
         return frame, [moved_mark(mark, frame.shape[1] / float(looked_at)) for mark in marks]
 
+    def _several(self, doors, marks, said):
+        """The picture of several doors, their Marks in it, and [(place, number)] of those that it shows."""
+        numbers = range(len(doors)) if self._alone is None else [self._alone]
+        lines = {door: ": ".join(filter(None, (door.name, said[door]))) for door in doors}
+        frame, places, marks = self._grid.draw([doors[number] for number in numbers], self._size(len(doors)), marks,
+                                               lines)
+        return frame, marks, list(zip(places, numbers))
+
+    def _size(self, count):
+        """(width, height) of the picture of so many doors, whichever of them it shows."""
+        columns, (wide, high) = int(math.ceil(math.sqrt(count))), self.window.shape()
+        whole = np.broadcast_to(np.uint8(0), (columns * CAPTURE_WIDTH * high // wide, columns * CAPTURE_WIDTH, 3))
+        return size_of(whole, self._factor(whole))
+
     def _factor(self, frame):
         """By how much a frame is reduced before it is drawn on."""
         return min(1.0, LIVE_WIDTH / float(frame.shape[1])) if isinstance(self.window, NoWindow) \
             else self.window.factor(frame)
-
-
-def moved_mark(mark, factor, down=0, right=0):
-    """The Mark in a picture of another size, so far down and right."""
-    top, right_side, bottom, left = scale_box(mark.box, factor)
-    return mark._replace(box=whole_box((top + down, right_side + right, bottom + down, left + right)))
 
 
 class Recognition:
@@ -6360,8 +6433,17 @@ class Doors(list):
         """The turns of recordings, which end now."""
         start = time.time() - max(recording_seconds(place.source) for place in self.places)
         return beside_each_other(collections.OrderedDict(
-            (door, without_stills(read_recording(place.source, place.flip, start), str(place.source),
-                                  functools.partial(self.lose, door))) for door, place in zip(self, self.places)))
+            (door, self._to_its_end(door, without_stills(read_recording(place.source, place.flip, start),
+                                                         str(place.source), functools.partial(self.lose, door))))
+            for door, place in zip(self, self.places)))
+
+    @staticmethod
+    def _to_its_end(door, frames):
+        """The frames of a door's recording. Others may go on when it ends: nobody is before it any more."""
+        try:
+            yield from frames
+        finally:
+            door.over = True
 
     def watch(self):
         """The turns of live cameras."""
@@ -6388,7 +6470,7 @@ class Doors(list):
 
     def end_tracks(self, now, all_of_them=False):
         """Ends the tracks that are over; the Events that follow."""
-        return [event for door in self for event in door.end_tracks(now, all_of_them)]
+        return [event for door in self for event in door.end_tracks(now, all_of_them or door.over)]
 
     def lost(self):
         """The sources of which there is no picture, as texts."""
@@ -6759,7 +6841,7 @@ def list_visitors(options):
 
 def at_door_text(seconds, door):
     """How long somebody has been at the door, and at which, if doors have names."""
-    return "at the door %s%s" % (duration(seconds), door and ", " + door)
+    return "at the door %s%s" % (duration(seconds), door and ", " + door_text(door))
 
 
 def visitor_table(visitors, there, fits):
@@ -6957,7 +7039,8 @@ def page_timeline(visits, visitors):
             day = moment.date()
         who = page_name(visitors[number]) if number in visitors else "Visitor %d, no longer known" % number
         lines.append('<li><time datetime="%s">%s</time> <bdi>%s</bdi>%s, %s%s</li>\n' % (
-            moment.isoformat(), moment.strftime("%H:%M"), who, door and " at <bdi>%s</bdi>" % html.escape(door),
+            moment.isoformat(), moment.strftime("%H:%M"), who,
+            door and " at <bdi>%s</bdi>" % html.escape(door_text(door)),
             "first visit" if visit == 1 else "visit %d" % visit, "" if seconds is None else ", " + duration(seconds)))
     return ('<section><h2 id="visits">The last visits</h2>%s</section>\n'
             % ("".join(lines) + "</ol>" if lines else "<p>None yet.</p>"))
@@ -7562,6 +7645,7 @@ class Web:
 
 DEFAULT_FACES = "known_faces.dat"
 EXAMPLE = "known_faces.dat.example"
+MAX_DOOR_NAME = 30            # letters: it stands in the corner of a picture
 
 
 class Place(typing.NamedTuple):
@@ -7578,12 +7662,17 @@ def places_of(options):
     given = options.source or [("", Source("camera", 0))]
     names = [name or str(number) * (len(given) > 1) for number, (name, _) in enumerate(given, 1)]
     kinds = {"demo" if source.kind == "demo" else is_recording(source) for _, source in given}
-    if len(set(names)) < len(names):
-        raise ValueError("--source: two doors have the same name")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError("--source: two doors are called %s" % name)
+    for name, (_, source) in zip(names, given):
+        if source.kind in ("camera", "csi") and [one for _, one in given].count(source) > 1:
+            raise ValueError("--source: %s is given for another door, too, and can be read once only"
+                             % str(source._replace(door=name)))
     if len(kinds) > 1 or "demo" in kinds and len(given) > 1:
         raise ValueError("--source: cameras, or recordings, can be watched together, but not with each other; the demo "
                          "stands alone")
-    for option in ("flip", "mask", "scale"):
+    for option in ("flip", "mask", "scale", "aspect"):
         for name, _ in getattr(options, option) or []:
             if name and name not in names:
                 raise ValueError("--%s: there is no door called %s" % (option, printable(name)))
@@ -7591,16 +7680,30 @@ def places_of(options):
     def value(option, door, default=None):
         values = dict(getattr(options, option) or [])
         return values.get(door, values.get("", default))
-    return [Place(name, source._replace(aspect=options.aspect), value("flip", name, "none"), value("mask", name),
-                  value("scale", name)) for name, (_, source) in zip(names, given)]
+    return [Place(name, source._replace(aspect=value("aspect", name), door=name), value("flip", name, "none"),
+                  value("mask", name), value("scale", name)) for name, (_, source) in zip(names, given)]
 
 
 def of_a_door(kind):
     """A type for argparse: (name of a door or "" for all, value) of texts such as back=180."""
     def parse(text):
-        name, value = re.match(r"(?s)(?:([^\W_][\w-]{0,29})=)?(.*)", "" if os.path.exists(text) else text).groups()
-        return (name, kind(value)) if name else ("", kind(text))
+        name, value = split_door(text)
+        if len(name) > MAX_DOOR_NAME:
+            raise argparse.ArgumentTypeError("the name of a door has at most %d letters: %s" % (MAX_DOOR_NAME, name))
+        try:
+            return name, kind(value)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(": ".join(filter(None, (name, str(error)))))
     return parse
+
+
+def split_door(text):
+    """(name of a door or "", what is said of it) of texts such as "back door=180". What stands before the = in an
+    address, a path, a pipeline or the name of a file is no door's name."""
+    found = None if os.path.exists(text) else re.match(r"(?s)([^=/:?!]+)=(.*)", text)
+    name = unicodedata.normalize("NFC", clean_text(found.group(1))) if found else ""
+    is_element = " ! " in text and re.match(r"\S*(src|bin)\d* |.* name$", name)  # v4l2src device=/dev/video0 ! appsink
+    return (name, found.group(2)) if name and not is_element else ("", text)
 
 
 def source_option(text):
@@ -7713,7 +7816,7 @@ def add_picture_options(add):
     add("--source", metavar="SOURCE", type=of_a_door(source_option), action="append",
         help="camera number, csi or csi:1 (Jetson), video file, URL, GStreamer pipeline, or demo (default: 0); several "
              "doors by several of it, which may have names: --source front=0 --source back=rtsp://...; then --scale, "
-             "--flip and --mask can be for one of them, too (--flip back=180)")
+             "--flip, --aspect and --mask can be for one of them, too (--flip back=180)")
     add("--headless", action="store_true", help="without a window")
     add("--fullscreen", action="store_true", help="fill the screen")
     add("--web", metavar="[HOST:]PORT", type=web_option,
@@ -7723,7 +7826,7 @@ def add_picture_options(add):
         help="size of the picture in which faces are looked for; 0.25 is a quarter (default: about 320 pixels wide)")
     add("--flip", metavar="{%s}" % ",".join(FLIPS), action="append", type=of_a_door(flip_option),
         help="turn or mirror the picture (degrees clockwise)")
-    add("--aspect", metavar="W:H", type=aspect_option,
+    add("--aspect", metavar="W:H", action="append", type=of_a_door(aspect_option),
         help="width and height of the picture, such as 16:9, where people look squashed")
     add("--mask", metavar="FILE", action="append", type=of_a_door(path_option),
         help="a picture of the scene, painted black where nothing is to be seen, shown or kept")

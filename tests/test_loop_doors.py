@@ -1,5 +1,6 @@
 """Several doors with one book: what the options say of them, whose turn it is, one visit wherever, one window."""
 import json
+import shlex
 import threading
 import types
 
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 
 import doorcam
-from helpers import START, STEP, Story, face, person
-from processes import IMPATIENT, Doorcam, run_doorcam, visit_frames, write_clip
+from helpers import PICTURE, START, STEP, Story, face, person
+from processes import IMPATIENT, Doorcam, environment, one_line, run_doorcam, tool, visit_frames, write_clip, xvfb
 from test_camera import HttpCamera
+from test_window import Desktop, find_text
 
 
 def places(*arguments):
@@ -27,6 +29,8 @@ def test_doors_have_names_or_numbers_and_options_of_their_own():
     assert [place.source.value for place in found] == ["rtsp://10.0.0.2/s", 1]
     assert [(place.flip, place.mask, place.scale) for place in found] == [("180", "mask=1.png", None), ("90", None, 0.5)]
     assert all(abs(place.source.aspect - 16 / 9.0) < 1e-6 for place in found)
+    found = places("--source", "front=0", "--source", "back door=1", "--aspect", "back door=4:3")
+    assert [place.source.aspect for place in found] == [None, 4 / 3.0]
 
 
 def test_what_exists_as_a_file_is_no_door_s_name(tmp_path, monkeypatch):
@@ -38,15 +42,62 @@ def test_what_exists_as_a_file_is_no_door_s_name(tmp_path, monkeypatch):
     assert places("--source", "v4l2src device=/dev/video0 ! appsink")[0].name == ""
 
 
+@pytest.mark.parametrize("text, name, value", [
+    ("back door=1", "back door", "1"), ("T\u00fcr=rtsp://h/s?a=b", "T\u00fcr", "rtsp://h/s?a=b"),
+    ("Tu\u0308r=0", "T\u00fcr", "0"), ("\u540e\u95e8=0", "\u540e\u95e8", "0"),
+    ("\u0926\u0930\u0935\u093e\u091c\u093c\u093e=0", "\u0926\u0930\u0935\u093e\u091c\u093c\u093e", "0"),
+    (" Mum's\tdoor (2) =0", "Mum's door (2)", "0"), ("T\udcfcr=0", "T\ufffdr", "0"),
+    ("back door=v4l2src device=/dev/video1 ! appsink", "back door", "v4l2src device=/dev/video1 ! appsink"),
+    ("rtspsrc name=src location=rtsp://h/s ! appsink", "", None), ("uridecodebin uri=file:///a ! appsink", "", None),
+    ("compositor name=all ! appsink", "", None), ("/films/back door=1.mp4", "", None), ("film?a=1", "", None),
+    ("rtsp://me:pass=word@h/s", "", None), ("me:pass=word@h/s", "", None), ("=0", "", None), (" =0", "", None)])
+def test_a_name_may_have_any_letters_and_what_is_before_a_sign_need_not_be_one(text, name, value):
+    assert doorcam.split_door(text) == (name, text if value is None else value)
+
+
+def test_the_number_of_a_door_is_said_to_be_one():
+    said = [doorcam.sentence(doorcam.Event("new", START, 1, 1, door=door), "") for door in ("", "2", "back")]
+    assert [line.split(" ", 1)[1] for line in said] == ["visitor 1 is new", "visitor 1 is new at door 2", "visitor 1 is new at back"]
+    assert doorcam.at_door_text(5, "2") == "at the door 5s, door 2" and doorcam.at_door_text(5, "") == "at the door 5s"
+
+
+def test_the_name_of_a_door_is_no_formula_in_the_log(tmp_path):
+    log = doorcam.EventLog(str(tmp_path / "log.csv"), doors=True)
+    log.tell(doorcam.Event("new", START, 1, 1, door="+1+1"), "")
+    assert (tmp_path / "log.csv").read_text().splitlines()[1].endswith(",'+1+1")
+
+
 @pytest.mark.parametrize("arguments, said", [
-    (["--source", "a=0", "--source", "a=1"], "same name"), (["--source", "demo", "--source", "1"], "demo"),
+    (["--source", "a b=0", "--source", "a  b=1"], "called a b"), (["--source", "demo", "--source", "1"], "demo"),
     (["--source", "0", "--source", "film.mp4"], "together"), (["--source", "a=0", "--flip", "b=90"], "no door called b"),
+    (["--source", "2=0", "--source", "1"], "called 2"), (["--source", "a=0", "--source", "b="], "b: it is empty"),
+    (["--source", "x" * 31 + "=0"], "30 letters"), (["--source", "a b=0", "--mask", "A b=m.png"], "no door called A b"),
+    (["--source", "a=0", "--aspect", "b=4:3"], "no door called b"), (["--aspect", "a=4"], "a: 4 is no width"),
     (["--flip", "sideways"], "sideways"), (["--source", "a=0", "--scale", "a=0"], "factor")])
 def test_wrong_doors_are_refused(arguments, said, capsys):
     with pytest.raises(SystemExit) as ended:
         doorcam.main(arguments)
     err = capsys.readouterr().err
     assert ended.value.code == 2 and said in err and err.count("\n") == 1
+
+
+def test_what_is_said_of_a_camera_names_its_door():
+    found = places("--source", "back door=rtsp://me:secret@10.0.0.2/s?a=b", "--source", "977", "--source", "csi")
+    assert [str(place.source) for place in found] == [
+        "rtsp://***@10.0.0.2/s?*** (door back door)", "camera 977 (door 2)", "CSI camera 0 (door 3)"]
+    assert doorcam.why_not_open(found[1].source).startswith("camera 977 (door 2) is not there (cameras found: ")
+    assert str(places("--source", "front=0")[0].source) == "camera 0 (door front)"
+    (alone,) = places("--source", "977")
+    assert doorcam.why_not_open(alone.source).startswith("camera 977 is not there (")
+
+
+def test_the_advice_to_turn_one_door_s_picture_can_be_pasted(capsys):
+    tilt = doorcam.Tilt(places("--source", "Mum's door=0")[0])
+    for _ in range(tilt.FACES):
+        tilt.found("90", [face(person(1))], doorcam.OPENCV)
+    (line,) = capsys.readouterr().err.splitlines()
+    option = shlex.split(line.split("try ")[1])
+    assert places("--source", "Mum's door=0", *option)[0].flip == "90" and "camera 0 (door Mum's door)" in line
 
 
 # -------------------------------------------------------------------------------------------------------- visits
@@ -197,6 +248,15 @@ def test_a_frame_waits_a_moment_for_those_of_the_other_doors(monkeypatch):
     assert next(turns)[0] == []
 
 
+def test_a_camera_that_ends_is_over_and_the_others_go_on():
+    front, back, news = Eye(), Eye(), threading.Event()
+    front.over = back.over = False
+    turns = doorcam.live_turns([front, back], print, lambda door, moment: None, news)
+    front.frame, back.ended = 1, True
+    assert next(turns)[0] == [(front, 1)] and (front.over, back.over) == (False, True)
+    assert doorcam.View._said(back, 5.0) == "The recording is over"
+
+
 def test_no_frame_waits_for_a_door_that_is_lost(monkeypatch):
     front, back, news = Eye(), Eye(), threading.Event()
     turns = doorcam.live_turns([front, back], print, lambda door, moment: None, news)
@@ -223,6 +283,52 @@ def test_recordings_are_played_beside_each_other_in_time(tmp_path):
     assert {name: one["frames"] for name, one in figures["doors"].items()} == {"front": 60, "back": 120}
 
 
+def test_each_recording_that_breaks_off_is_named(capsys):
+    def frames(name):
+        yield name, START
+        raise doorcam.DoorcamError(name + " breaks off")
+    with pytest.raises(doorcam.DoorcamError, match="a breaks off"):
+        assert len(list(doorcam.beside_each_other({name: frames(name) for name in "ab"}))) == 2
+    one_line(capsys.readouterr().err, "b breaks off")
+
+
+def test_nobody_is_before_a_recording_that_has_ended(tmp_path):
+    """While others go on: its last picture stays, without a box that counts the time."""
+    clips = [write_clip(tmp_path / ("%d.avi" % count), visit_frames(count)) for count in (20, 40)]
+    doors = doorcam.Doors([doorcam.Place(clip, doorcam.Source("file", clip)) for clip in clips])
+    book = doorcam.Book(doorcam.OPENCV)
+    doors.begin(book, doorcam.Visits(book))
+    turns, over = 0, []
+    for turns, (frames, now) in enumerate(doors.play(), 1):
+        for door, frame in frames:
+            door.take(frame, now)
+            door.looked_at = now
+            door.recognize(doorcam.Look(None, 1.0, True, []), [face(person(1))])
+        doors.end_tracks(now)
+        over.append([door.over for door in doors])
+        assert [bool(door.marks(now)) for door in doors] == [not door.over for door in doors] or turns == 1
+    assert turns == 60 and [False, False] in over and over[-1] == [True, False]
+    assert doorcam.View._said(doors[0], 0.0) == "The recording is over" and doorcam.View._said(doors[1], 5.0)
+
+
+@pytest.mark.parametrize("name, said", [("none.avi", "does not exist"), ("text.avi", "is not a video"),
+                                        ("", "cannot be read")])
+def test_a_recording_that_cannot_be_played_is_named_before_any_is(tmp_path, name, said):
+    clip = write_clip(tmp_path / "front.avi", visit_frames(60))
+    (tmp_path / "text.avi").write_text("no video")
+    status, out, err = run_doorcam("--source", "front=" + clip, "--source", "back door=%s" % (tmp_path / name),
+                                   "--headless", "--engine", "opencv", "--log", "log.csv", folder=tmp_path)
+    assert status == 1 and "is new" not in out and len((tmp_path / "log.csv").read_text().splitlines()) == 1
+    one_line(err, said, "(door back door)")
+
+
+def test_one_camera_is_not_two_doors(capsys):
+    with pytest.raises(SystemExit):
+        doorcam.main(["--source", "front=0", "--source", "0"])
+    assert "camera 0 (door front)" in capsys.readouterr().err
+    assert len(places("--source", "rtsp://h/s", "--source", "rtsp://h/s")) == 2  # with two masks, say
+
+
 def test_a_lost_camera_touches_its_own_picture_only(tmp_path):
     front, back = HttpCamera(), HttpCamera()
     try:
@@ -230,9 +336,9 @@ def test_a_lost_camera_touches_its_own_picture_only(tmp_path):
                      "opencv", folder=tmp_path, settings=IMPATIENT) as door:
             door.wait_for("engine:")
             back.mode = "silent"
-            door.wait_for("no picture from %s" % back.shown)
+            door.wait_for("no picture from %s (door 2) since" % back.shown)
             back.mode = "run"
-            door.wait_for("%s is back" % back.shown)
+            door.wait_for("%s (door 2) is back" % back.shown)
             status, out, err = door.stop()
     finally:
         front.off()
@@ -253,31 +359,114 @@ def doors_with(*frames):
     return doors
 
 
+def drawn(doors, size=(640, 480), marks=None):
+    return doorcam.Grid().draw(doors, size, marks or {door: [] for door in doors}, {door: door.name for door in doors})
+
+
 def test_the_grid_has_a_place_for_each_door_and_moves_boxes_there():
     frames = [np.full((720, 1280, 3), 40, np.uint8), np.full((480, 640, 3), 80, np.uint8), None]
     frames[1][100:200, 300:400] = (0, 0, 255)
     doors = doors_with(*frames)
-    picture, boxes, moves = doorcam.Grid().draw(doors, lambda frame: 0.25, {door: door.name for door in doors})
-    assert picture.shape == (360, 640, 3)
-    assert boxes == [(0, 320, 180, 0), (0, 640, 180, 320), (180, 320, 360, 0)]
-    mark = doorcam.moved_mark(doorcam.Mark((100, 400, 200, 300), "", (0, 0, 0), None), *moves[doors[1]])
-    top, right, bottom, left = mark.box
-    assert (picture[top + 2:bottom - 2, left + 2:right - 2] == (0, 0, 255)).all()
-    assert not (picture[top - 3, left - 3] == (0, 0, 255)).all() and 340 <= left < right <= 620
-    assert picture[90, 160].tolist() == [40] * 3 and picture[90, 330].tolist() == [0] * 3 and doors[2] not in moves
+    marks = {door: [] for door in doors}
+    marks[doors[1]] = [doorcam.Mark((100, 400, 200, 300), "", (0, 0, 0), 7)]
+    picture, boxes, (mark,) = drawn(doors, (640, 480), marks)
+    top = doorcam.strip_height(picture)
+    middle = top + (480 - top) // 2
+    assert picture.shape == (480, 640, 3) and not picture[:top].any() and 100 < top <= 120
+    assert boxes == [(top, 320, middle, 0), (top, 640, middle, 320), (middle, 320, 480, 0)]
+    box_top, right, bottom, left = mark.box
+    assert (picture[box_top + 2:bottom - 2, left + 2:right - 2] == (0, 0, 255)).all() and mark.visitor == 7
+    assert top < box_top < bottom < middle and 340 <= left < right <= 620
+    assert picture[top + 90, 160].tolist() == [40] * 3 and picture[top + 90, 330].tolist() == [0] * 3
+
+
+@pytest.mark.parametrize("shapes, size, columns", [
+    ([(720, 1280)] * 2, (1280, 540), 2), ([(1280, 720)] * 2, (1280, 540), 2), ([(720, 1280)] * 2, (480, 640), 1),
+    ([(720, 1280)] * 4, (1280, 540), 2), ([(720, 1280)] * 8, (1280, 540), 3), ([(1280, 720)] * 4, (1280, 540), 4),
+    ([(720, 1280)], (800, 360), 1)])
+def test_there_are_as_many_columns_as_make_the_pictures_large(shapes, size, columns):
+    assert doorcam.columns_of(shapes, *size) == columns
+
+
+@pytest.mark.parametrize("shape", [(720, 1280), (480, 640), (1280, 720), (240, 320)])
+def test_a_door_alone_fills_the_place_of_the_grid_and_keeps_its_name(shape):
+    doors = doors_with(*[np.full(shape + (3,), 90, np.uint8)] * 4)
+    small, places, _ = drawn(doors, (1280, 720))
+    large, (place,), _ = drawn(doors[2:3], (1280, 720))
+    assert small.shape == large.shape and place == (places[0][0], places[-1][1], 720, 0)
+    rows, columns = (np.flatnonzero((large == 90).any(axis=axis).any(axis=1)) for axis in ((1,), (0,)))
+    high, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    assert high == 720 - place[0] or wide == 1280
+    assert abs(wide / float(high) - shape[1] / float(shape[0])) < 0.02
+    assert find_text(large, "door 3", 0.65)[0] - columns[0] < 12  # in the corner of the picture, not of the window
+
+
+def test_no_label_stands_in_another_door_s_picture():
+    doors = doors_with(*[np.full((720, 1280, 3), 90, np.uint8)] * 4)
+    plain, places, _ = drawn(doors, (1280, 720))
+    marks = {door: [] for door in doors}
+    marks[doors[0]] = [doorcam.Mark((500, 1290, 715, 1100), "New visitor!", doorcam.GREEN, 1)]
+    changed = (drawn(doors, (1280, 720), marks)[0] != plain).any(axis=2)
+    top, right, bottom, left = places[0]
+    assert changed[top:bottom, left:right].any()
+    changed[top:bottom, left:right] = False
+    assert not changed.any()
+
+
+def test_the_strip_of_several_doors_keeps_to_its_own_place():
+    frame, visitors = np.full((720, 1280, 3), 90, np.uint8), []
+    for number in range(1, 61):
+        visitors.append(doorcam.Visitor(number, [person(1)], START, "opencv", doorcam.to_jpeg(PICTURE)))
+    for count in (1, 8, 9, 60):
+        high = doorcam.strip_height(frame)
+        after, cards = doorcam.Overlay().draw(frame, [], visitors[:count], high=high)
+        assert np.array_equal(after[high:], frame[high:]) and cards and max(box[2] for box, _ in cards) <= high
 
 
 def test_a_click_or_a_number_shows_one_door_and_all_again():
     controls = doorcam.Controls()
-    controls.drawn([((0, 50, 50, 0), 7)], [], [], [(0, 100, 100, 0), (0, 200, 100, 100)])
+    controls.drawn([((0, 50, 50, 0), 7)], [], [], [((50, 100, 150, 0), 0), ((50, 200, 150, 100), 1)])
     assert controls.requests([(150, 60)], {}, 0.0) == [doorcam.Request("enlarge", {"door": 1})]
     assert controls.requests([ord("2")], {}, 0.0) == [doorcam.Request("enlarge", {"door": 1})]
+    controls.drawn([((0, 50, 50, 0), 7)], [], [], [((50, 200, 150, 0), 1)])
+    assert controls.requests([(20, 60)], {}, 0.0) == [doorcam.Request("enlarge", {"door": 1})]
     assert controls.requests([(20, 20)], {}, 0.0) == [] and controls.panel.visitor == 7
     options = types.SimpleNamespace(headless=True, fullscreen=False)
     view = doorcam.View(options)
-    for number, alone in ((1, 1), (0, None), (5, None), (0, 0)):
+    for number, alone in ((1, 1), (0, 0), (5, 0), (0, None), (5, None), (1, 1), (1, None)):
         view.enlarge(number, [None, None])
         assert view._alone == alone
     one = doorcam.View(options)
     one.enlarge(0, [None])
     assert one._alone is None
+
+
+def test_one_of_several_doors_is_enlarged_in_the_window(tmp_path):
+    tool("Xvfb", "xdotool", "import")
+    back, garden = HttpCamera(), HttpCamera()
+    unit = doorcam.unit_of(np.zeros((480, 800)))
+    try:
+        with xvfb(800, 480) as (server, display), Doorcam(
+                "--source", "back door=" + back.address, "--source", "garden=" + garden.address, "--fullscreen",
+                "--engine", "opencv", folder=tmp_path, env=environment(DISPLAY=display)) as door:
+            screen = Desktop(str(tmp_path), server, display, door)
+            door.wait_for("engine:")
+            left, top = screen.wait_for_text("back door", 0.65, unit)
+            assert screen.wait_for_text("garden", 0.65, unit)[0] > 400 > left and top > 300
+            screen.press("1")
+            screen.wait_until_text_has_gone("garden", 0.65, unit)
+            screen.wait_for_text("back door", 0.65, unit)
+            shown = np.flatnonzero(screen.picture()[300].any(axis=1))
+            assert shown[-1] - shown[0] > 470  # of 4:3, as high as the place of both
+            screen.press("2")
+            screen.wait_for_text("garden", 0.65, unit)
+            assert not find_text(screen.picture(), "back door", 0.65 * unit)
+            screen.click(400, 300)
+            screen.wait_for_text("back door", 0.65, unit)
+            screen.click(600, 300)
+            screen.wait_until_text_has_gone("back door", 0.65, unit)
+            screen.press("q")
+            assert door.end(30)[0] == 0
+    finally:
+        back.off()
+        garden.off()
