@@ -2366,7 +2366,7 @@ class Visitor:
     __slots__ = ("number", "name", "first_seen", "first_seen_this_interaction", "last_seen", "seen_count",
                  "seen_frames", "encodings", "jpeg", "quality", "seconds_before", "longest", "apart", "ignored",
                  "engine", "others", "extra", "shown_new", "origins", "never", "latest", "before", "merged", "open",
-                 "is_picture")
+                 "is_picture", "sights")
     OF_VISITS = ("first_seen", "first_seen_this_interaction", "last_seen", "seen_count", "seen_frames",
                  "seconds_before", "longest", "jpeg", "quality", "apart", "open")  # what a sight may change,
     OF_LAST_VISIT = ("latest", "before", "merged")                      # and what lasts until the next visit
@@ -2389,6 +2389,7 @@ class Visitor:
         self.before = None                              # so_far(OF_VISITS) before the last visit, None: not known
         self.merged = None                              # the two [Visitor, Visitor] who were made this one, see Book
         self.is_picture = False                         # a picture of this face was seen: no visit before it lives
+        self.sights = {}                                # door: when it has seen the last visit's visitor last, s
         self.extra = {}                                 # what other programs keep in the record
         self.shown_new = -math.inf                      # since when the label says so; infinite: it has not yet
 
@@ -2409,6 +2410,7 @@ class Visitor:
         """The Visitor as it is now, whatever becomes of this one; without the two who were made this one."""
         one = copy.copy(self)
         one.apart, one.never, one.others, one.merged = set(self.apart), set(self.never), dict(self.others), None
+        one.sights = dict(self.sights)
         return one
 
     def origin_of(self, encoding):
@@ -2432,7 +2434,7 @@ class Visitor:
 
     def begin_visit(self, moment):
         """The visits so far are over, and the next one has begun."""
-        self.before, self.merged, self.latest = self.so_far(self.OF_VISITS), None, None
+        self.before, self.merged, self.latest, self.sights = self.so_far(self.OF_VISITS), None, None, {}
         self.longest, self.seconds_before = self.longest_visit(), self.total_seconds()
         self.first_seen_this_interaction = moment
         self.seen_count += 1
@@ -2446,7 +2448,12 @@ class Visitor:
                                      founding=origin.founding) for mark, origin in self.origins.items()}
         self.first_seen_this_interaction += seconds
         self.last_seen += seconds
+        self.sights = {door: moment + seconds for door, moment in self.sights.items()}
         self.shown_new += seconds
+
+    def where(self):
+        """The name of the door that has seen the visitor last, "" where doors have none."""
+        return max(self.sights, key=self.sights.get, default="")
 
     def all_encodings(self):
         """{engine: encodings}, of every engine that has encoded this visitor."""
@@ -2497,6 +2504,8 @@ def add_visits(stays, gone, gap):
     begun = min(gone.first_seen_this_interaction, stays.first_seen_this_interaction) if together \
         else later.first_seen_this_interaction
     stays.seconds_before, stays.longest = before, longest
+    stays.sights = dict(later.sights, **{
+        door: max(moment, later.sights.get(door, moment)) for door, moment in earlier.sights.items() if together})
     stays.seen_count += gone.seen_count - (1 if together else 0)
     stays.seen_frames += gone.seen_frames
     stays.first_seen = min(gone.first_seen, stays.first_seen)
@@ -2926,6 +2935,7 @@ class Book(Entries):
         other.others, other.last_seen, other.open = theirs, visitor.last_seen, visitor.open
         other.origins = {mark_of(one): Origin(begun, begun) for many in other.all_encodings().values() for one in many}
         other.seen_frames = max(0, visitor.seen_frames - before["seen_frames"])
+        other.sights, visitor.sights = visitor.sights, {}
         if visitor.quality != before["quality"]:
             other.jpeg, other.quality = visitor.jpeg, visitor.quality
         for there in filter(None, map(self.__getitem__, visitor.apart - before["apart"])):
@@ -3081,7 +3091,6 @@ class Visits:
         there = sorted((one for one in book.visitors.values() if one.open),
                        key=lambda one: one.first_seen_this_interaction)
         self._going = [visitor.number for visitor in there]     # in the order in which they began
-        self._where = {}                        # number: the door at which the visitor was seen last
         book.followers.append(self._follow)
 
     def going(self):
@@ -3125,38 +3134,50 @@ class Visits:
         return visitor.last_seen > now + CLOCK_JUMP and visitor.number not in self._met
 
     def _note(self, visitor, door):
-        visitor.open = True
+        visitor.open, visitor.sights[door] = True, visitor.last_seen
         self._going += [] if visitor.number in self._going else [visitor.number]
         self._met.add(visitor.number)
-        self._where[visitor.number] = door
         self.book.changed.add(visitor.number)
 
     def _follow(self, number, other):
         """The last visit of a visitor is another's from now on."""
         self._going = [other if one == number else one for one in self.going()]
         self._met = {other if one.number == number else one.number for one in self.met()}
-        self._where[other] = self._where.get(number, "")
 
     def before(self, visitor):
         """How it is Before a track is taken for a visitor."""
         return Before(visitor.name, visitor.so_far(), visitor.number in self.going(), visitor.number in self._met,
                       len(self.book.joined))
 
-    def take_back(self, visitor, before, now):
-        """Visitor and visits are as they were before; the Event, if one has said that a visit began."""
-        visitor.go_back(before.so_far)
+    def _unsee(self, visitor, door, since):
+        """What a door has seen of the visitor since then counts for nothing; whether another has seen them since."""
+        if visitor.sights.get(door, since) > since:
+            visitor.sights[door] = since
+            visitor.last_seen = max(visitor.first_seen_this_interaction, *visitor.sights.values())
+            self.book.changed.add(visitor.number)
+        return any(moment > since for moment in visitor.sights.values())
+
+    def take_back(self, visitor, before, now, door=""):
+        """Visitor and visits are as they were before a door took somebody else for the visitor, whose visit goes on if
+        another has seen them since; the Event, if one has said that a visit began."""
         self.book.changed.add(visitor.number)
+        if self._unsee(visitor, door, before.so_far["last_seen"]):
+            visitor.go_back({name: before.so_far[name] for name in ("jpeg", "quality", "apart", "latest")})
+            return None
+        visitor.go_back(before.so_far)
         if not before.goes_on:
             self._going.remove(visitor.number)
         if not before.met:
             self._met.discard(visitor.number)
         return Event("mistaken", now, visitor.number, visitor.seen_count + 1,
-                     door=self.where(visitor)) if before.told else None
+                     door=door) if before.told else None
 
-    def end_picture(self, visitor, since):
-        """What was seen of the visitor since then was a picture: the visit was over then; the Event "left"."""
-        visitor.last_seen = max(visitor.first_seen_this_interaction, min(visitor.last_seen, since))
-        return self._end(visitor)
+    def end_picture(self, visitor, since, door=""):
+        """What a door has seen of the visitor since then was a picture: the visit was over then, unless another has
+        seen them since; the Events."""
+        self.book.changed.add(visitor.number)
+        goes_on = self._unsee(visitor, door, since) or visitor.number not in self.going()
+        return [] if goes_on else [self._end(visitor)]
 
     def end(self, tracks, now, all_of_them=False):
         """The Events "left" of those who were not seen for the gap; tracks: those in all pictures."""
@@ -3174,7 +3195,7 @@ class Visits:
         self._going.remove(visitor.number)
         self.book.changed.add(visitor.number)
         return Event("left", visitor.last_seen, visitor.number, visitor.seen_count, visitor.this_visit(),
-                     door=self._where.pop(visitor.number, ""))
+                     door=visitor.where())
 
     def at_door(self, now):
         """The Visitors of the strip: seen in the last STRIP_SECONDS, who came first is first."""
@@ -3182,16 +3203,10 @@ class Visits:
                  if now - visitor.last_seen < STRIP_SECONDS and not visitor.ignored]
         return sorted(there, key=lambda visitor: visitor.first_seen_this_interaction)
 
-    def where(self, visitor):
-        """The name of the door at which a visitor was seen last, "" where doors have none."""
-        return self._where.get(visitor.number, "")
-
     def lose(self, moment, door=""):
         """What was seen at a door since `moment` was no picture: who was there was last seen then."""
         for visitor in self.met():
-            if visitor.last_seen > moment and self._where.get(visitor.number, door) == door:
-                visitor.last_seen = max(moment, visitor.first_seen_this_interaction)
-                self.book.changed.add(visitor.number)
+            self._unsee(visitor, door, moment)
 
     def shift(self, seconds):
         """The clock was set by so many seconds: what happened in this run happened in the new time."""
@@ -3350,7 +3365,7 @@ class Greeter:
             visitor.apart = set()
         track.become(None)
         track.hidden, track.lively = True, 0
-        return [self.visits.end_picture(visitor, track.began)] if visitor.number in self.visits.going() else []
+        return self.visits.end_picture(visitor, track.began, self.door)
 
     def _settle(self, track, tracks, visitor, now):
         """The track is this visitor. Another track that was the visitor until a moment ago is thereby over."""
@@ -3393,7 +3408,7 @@ class Greeter:
         if before is None or before.joined != len(self.book.joined) or visitor.ignored or visitor.name != before.name:
             return []
         together = visitor.apart
-        event = self.visits.take_back(visitor, before, now)
+        event = self.visits.take_back(visitor, before, now, self.door)
         no_longer_apart(self.book, visitor, together - visitor.apart)
         track.become(None)
         track.evidence = track.evidence[-ENOUGH_SIGHTINGS:]
@@ -6537,7 +6552,7 @@ class House:
             return self.view.enlarge(request.arguments["door"], self.doors)
         if request.command == "there":
             now = self.doors.now()
-            return {visitor.number: (round(visitor.at_door(now)), self.visits.where(visitor))
+            return {visitor.number: (round(visitor.at_door(now)), visitor.where())
                     for visitor in self.visits.at_door(now)}
         if request.command == "page":
             return make_sheet(self.book, self.visits, self.doors.now(), **request.arguments)
@@ -7141,7 +7156,7 @@ def make_sheet(book, visits, now, start=0, count=0, numbers=()):
                  len(shown), sum(one.seen_count for one in shown),
                  {number: Known(one.number, one.name, one.ignored) for number, one in found.items() if one},
                  book.for_thread() if count else None,
-                 {one.number: visits.where(one) for one in there})
+                 {one.number: one.where() for one in there})
 
 
 def web_key(path):
