@@ -98,6 +98,7 @@ for _name, _value in (
         ("OPENCV_LOG_LEVEL", "SILENT"),
         ("OPENCV_FFMPEG_LOGLEVEL", "-8"),
         ("OPENCV_VIDEOIO_DEBUG", "0"),
+        ("OPENCV_FFMPEG_IS_THREAD_SAFE", "1"),  # since 4.8; else no camera is opened while another does not answer
         ("QT_LOGGING_RULES", "*.warning=false"),
         ("GST_DEBUG", "0"),
         ("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;prefer_tcp")):  # UDP loses parts of the picture
@@ -362,6 +363,8 @@ CAMERA_TIMEOUT = 8000         # ms after which opening or reading a network came
 PIPELINE_TIMEOUT = 5.0        # s without a frame after which a GStreamer pipeline is ended and opened again
 HUNG_READERS = 5              # reads that never return, and their threads, that are put up with
 FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+OPENING, OPTIONS_READ = threading.Lock(), 1.0   # there is one environment for all threads; s after which OpenCV has
+                              # read its options there: it does so when it begins to open something
 V4L_FOLDER = "/sys/class/video4linux"     # where the kernel lists cameras
 V4L_MAJOR = 81                # number of their devices' kind
 RECONNECT_PAUSES = (0.5, 1, 2, 4, 7, 10)  # s between attempts to get a camera back; the last one repeats
@@ -580,17 +583,16 @@ def open_with_ffmpeg(source):
     """The cv2.VideoCapture of a file or an address, opened or not. MJPEG that announces its pictures wrongly, or not
     at all, is read by the pictures alone."""
     if source.kind == "file":
-        return cv2.VideoCapture("file:" + source.value, cv2.CAP_FFMPEG)  # a colon in the name would be a protocol's
+        return ffmpeg_capture("file:" + source.value)  # a colon in the name would be a protocol's
     limits = [[cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, CAMERA_TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, CAMERA_TIMEOUT]
               ] if hasattr(cv2, "CAP_PROP_READ_TIMEOUT_MSEC") else []  # since OpenCV 4.5.2
     go_direct(source.value)
-    capture = cv2.VideoCapture(source.value, cv2.CAP_FFMPEG, *limits)
+    capture = ffmpeg_capture(source.value, limits=limits)
     mjpeg = capture.get(cv2.CAP_PROP_FOURCC) == cv2.VideoWriter_fourcc(*"MJPG") and not length_of(capture, source)
     good = capture.isOpened() and (not mjpeg or capture.grab() and capture.grab())
     if source.value.startswith("http") and not good:
         capture.release()
-        with ffmpeg_options(os.environ.get(FFMPEG_OPTIONS, "") + "|input_format;mjpeg"):
-            capture = cv2.VideoCapture(source.value, cv2.CAP_FFMPEG, *limits)
+        capture = ffmpeg_capture(source.value, lambda options: options + "|input_format;mjpeg", limits)
     return capture
 
 
@@ -609,15 +611,21 @@ def go_direct(address):
             os.environ["no_proxy"] = "%s,%s" % (host.group(1), os.environ.get("no_proxy", ""))
 
 
-@contextlib.contextmanager
-def ffmpeg_options(options):
-    """Has OpenCV give these options to FFmpeg in the meantime; there is no other way to say them."""
-    before = os.environ.get(FFMPEG_OPTIONS, "")
-    os.environ[FFMPEG_OPTIONS] = options.lstrip("|")
-    try:
-        yield
-    finally:
+def ffmpeg_capture(address, options=lambda usual: usual, limits=()):
+    """The cv2.VideoCapture of an address, opened or not. options(those of the environment): FFmpeg's; there is no other
+    place where OpenCV takes them. However long the opening takes, another one may begin as soon as they are read, but
+    for an OpenCV that opens one after the other."""
+    opened = []
+    thread = threading.Thread(target=lambda: opened.append(cv2.VideoCapture(address, cv2.CAP_FFMPEG, *limits)),
+                              daemon=True)
+    with OPENING:
+        before = os.environ.get(FFMPEG_OPTIONS, "")
+        os.environ[FFMPEG_OPTIONS] = options(before).lstrip("|")
+        thread.start()
+        thread.join(OPTIONS_READ if opencv_version() >= (4, 8) else None)
         os.environ[FFMPEG_OPTIONS] = before
+    thread.join()
+    return opened[0]
 
 
 def open_interlaced_or_not(source):
@@ -661,13 +669,13 @@ class DeinterlacedCapture:
     def __init__(self, source, seconds):
         """seconds: length of the recording, which the filter does not know."""
         self._seconds = seconds
-        options = os.environ.get(FFMPEG_OPTIONS, "")
+        with OPENING:
+            options = os.environ.get(FFMPEG_OPTIONS, "")
         limit = CAMERA_TIMEOUT * 1000  # us; OpenCV's own limits do not reach the filter's input
         inner = "%s:timeout=%d:rw_timeout=%d" % (options.replace(";", "=").replace("|", ":"), limit, limit)
         address = "file:" + source.value if source.kind == "file" else source.value
         graph = "movie=%s:format_opts=%s,yadif=deint=interlaced" % (in_graph(address), in_graph(inner.lstrip(":")))
-        with ffmpeg_options("input_format;lavfi"):
-            self._capture = cv2.VideoCapture(graph, cv2.CAP_FFMPEG)
+        self._capture = ffmpeg_capture(graph, lambda options: "input_format;lavfi")
 
     def get(self, what):
         if what == cv2.CAP_PROP_FRAME_COUNT:
