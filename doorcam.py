@@ -100,6 +100,7 @@ for _name, _value in (
         ("OPENCV_LOG_LEVEL", "SILENT"),
         ("OPENCV_FFMPEG_LOGLEVEL", "-8"),
         ("OPENCV_VIDEOIO_DEBUG", "0"),
+        ("OPENCV_FFMPEG_IS_THREAD_SAFE", "1"),  # since 4.8; else no camera is opened while another does not answer
         ("QT_LOGGING_RULES", "*.warning=false"),
         ("GST_DEBUG", "0"),
         ("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;prefer_tcp")):  # UDP loses parts of the picture
@@ -364,6 +365,8 @@ CAMERA_TIMEOUT = 8000         # ms after which opening or reading a network came
 PIPELINE_TIMEOUT = 5.0        # s without a frame after which a GStreamer pipeline is ended and opened again
 HUNG_READERS = 5              # reads that never return, and their threads, that are put up with
 FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+OPENING, OPTIONS_READ = threading.Lock(), 1.0   # there is one environment for all threads; s after which OpenCV has
+                              # read its options there: it does so when it begins to open something
 V4L_FOLDER = "/sys/class/video4linux"     # where the kernel lists cameras
 V4L_MAJOR = 81                # number of their devices' kind
 RECONNECT_PAUSES = (0.5, 1, 2, 4, 7, 10)  # s between attempts to get a camera back; the last one repeats
@@ -588,17 +591,16 @@ def open_with_ffmpeg(source):
     """The cv2.VideoCapture of a file or an address, opened or not. MJPEG that announces its pictures wrongly, or not
     at all, is read by the pictures alone."""
     if source.kind == "file":
-        return cv2.VideoCapture("file:" + source.value, cv2.CAP_FFMPEG)  # a colon in the name would be a protocol's
+        return ffmpeg_capture("file:" + source.value)  # a colon in the name would be a protocol's
     limits = [[cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, CAMERA_TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, CAMERA_TIMEOUT]
               ] if hasattr(cv2, "CAP_PROP_READ_TIMEOUT_MSEC") else []  # since OpenCV 4.5.2
     go_direct(source.value)
-    capture = cv2.VideoCapture(source.value, cv2.CAP_FFMPEG, *limits)
+    capture = ffmpeg_capture(source.value, limits=limits)
     mjpeg = capture.get(cv2.CAP_PROP_FOURCC) == cv2.VideoWriter_fourcc(*"MJPG") and not length_of(capture, source)
     good = capture.isOpened() and (not mjpeg or capture.grab() and capture.grab())
     if source.value.startswith("http") and not good:
         capture.release()
-        with ffmpeg_options(os.environ.get(FFMPEG_OPTIONS, "") + "|input_format;mjpeg"):
-            capture = cv2.VideoCapture(source.value, cv2.CAP_FFMPEG, *limits)
+        capture = ffmpeg_capture(source.value, lambda options: options + "|input_format;mjpeg", limits)
     return capture
 
 
@@ -617,15 +619,21 @@ def go_direct(address):
             os.environ["no_proxy"] = "%s,%s" % (host.group(1), os.environ.get("no_proxy", ""))
 
 
-@contextlib.contextmanager
-def ffmpeg_options(options):
-    """Has OpenCV give these options to FFmpeg in the meantime; there is no other way to say them."""
-    before = os.environ.get(FFMPEG_OPTIONS, "")
-    os.environ[FFMPEG_OPTIONS] = options.lstrip("|")
-    try:
-        yield
-    finally:
+def ffmpeg_capture(address, options=lambda usual: usual, limits=()):
+    """The cv2.VideoCapture of an address, opened or not. options(those of the environment): FFmpeg's; there is no other
+    place where OpenCV takes them. However long the opening takes, another one may begin as soon as they are read, but
+    for an OpenCV that opens one after the other."""
+    opened = []
+    thread = threading.Thread(target=lambda: opened.append(cv2.VideoCapture(address, cv2.CAP_FFMPEG, *limits)),
+                              daemon=True)
+    with OPENING:
+        before = os.environ.get(FFMPEG_OPTIONS, "")
+        os.environ[FFMPEG_OPTIONS] = options(before).lstrip("|")
+        thread.start()
+        thread.join(OPTIONS_READ if opencv_version() >= (4, 8) else None)
         os.environ[FFMPEG_OPTIONS] = before
+    thread.join()
+    return opened[0]
 
 
 def open_interlaced_or_not(source):
@@ -669,13 +677,13 @@ class DeinterlacedCapture:
     def __init__(self, source, seconds):
         """seconds: length of the recording, which the filter does not know."""
         self._seconds = seconds
-        options = os.environ.get(FFMPEG_OPTIONS, "")
+        with OPENING:
+            options = os.environ.get(FFMPEG_OPTIONS, "")
         limit = CAMERA_TIMEOUT * 1000  # us; OpenCV's own limits do not reach the filter's input
         inner = "%s:timeout=%d:rw_timeout=%d" % (options.replace(";", "=").replace("|", ":"), limit, limit)
         address = "file:" + source.value if source.kind == "file" else source.value
         graph = "movie=%s:format_opts=%s,yadif=deint=interlaced" % (in_graph(address), in_graph(inner.lstrip(":")))
-        with ffmpeg_options("input_format;lavfi"):
-            self._capture = cv2.VideoCapture(graph, cv2.CAP_FFMPEG)
+        self._capture = ffmpeg_capture(graph, lambda options: "input_format;lavfi")
 
     def get(self, what):
         if what == cv2.CAP_PROP_FRAME_COUNT:
@@ -2381,7 +2389,7 @@ class Visitor:
     __slots__ = ("number", "name", "first_seen", "first_seen_this_interaction", "last_seen", "seen_count",
                  "seen_frames", "encodings", "jpeg", "quality", "seconds_before", "longest", "apart", "ignored",
                  "engine", "others", "extra", "shown_new", "origins", "never", "latest", "before", "merged", "open",
-                 "is_picture")
+                 "is_picture", "sights")
     OF_VISITS = ("first_seen", "first_seen_this_interaction", "last_seen", "seen_count", "seen_frames",
                  "seconds_before", "longest", "jpeg", "quality", "apart", "open")  # what a sight may change,
     OF_LAST_VISIT = ("latest", "before", "merged")                      # and what lasts until the next visit
@@ -2404,6 +2412,7 @@ class Visitor:
         self.before = None                              # so_far(OF_VISITS) before the last visit, None: not known
         self.merged = None                              # the two [Visitor, Visitor] who were made this one, see Book
         self.is_picture = False                         # a picture of this face was seen: no visit before it lives
+        self.sights = {}                                # door: when it has seen the last visit's visitor last, s
         self.extra = {}                                 # what other programs keep in the record
         self.shown_new = -math.inf                      # since when the label says so; infinite: it has not yet
 
@@ -2424,6 +2433,7 @@ class Visitor:
         """The Visitor as it is now, whatever becomes of this one; without the two who were made this one."""
         one = copy.copy(self)
         one.apart, one.never, one.others, one.merged = set(self.apart), set(self.never), dict(self.others), None
+        one.sights = dict(self.sights)
         return one
 
     def origin_of(self, encoding):
@@ -2447,7 +2457,7 @@ class Visitor:
 
     def begin_visit(self, moment):
         """The visits so far are over, and the next one has begun."""
-        self.before, self.merged, self.latest = self.so_far(self.OF_VISITS), None, None
+        self.before, self.merged, self.latest, self.sights = self.so_far(self.OF_VISITS), None, None, {}
         self.longest, self.seconds_before = self.longest_visit(), self.total_seconds()
         self.first_seen_this_interaction = moment
         self.seen_count += 1
@@ -2461,7 +2471,12 @@ class Visitor:
                                      founding=origin.founding) for mark, origin in self.origins.items()}
         self.first_seen_this_interaction += seconds
         self.last_seen += seconds
+        self.sights = {door: moment + seconds for door, moment in self.sights.items()}
         self.shown_new += seconds
+
+    def where(self):
+        """The name of the door that has seen the visitor last, "" where doors have none."""
+        return max(self.sights, key=self.sights.get, default="")
 
     def all_encodings(self):
         """{engine: encodings}, of every engine that has encoded this visitor."""
@@ -2512,6 +2527,8 @@ def add_visits(stays, gone, gap):
     begun = min(gone.first_seen_this_interaction, stays.first_seen_this_interaction) if together \
         else later.first_seen_this_interaction
     stays.seconds_before, stays.longest = before, longest
+    stays.sights = dict(later.sights, **{
+        door: max(moment, later.sights.get(door, moment)) for door, moment in earlier.sights.items() if together})
     stays.seen_count += gone.seen_count - (1 if together else 0)
     stays.seen_frames += gone.seen_frames
     stays.first_seen = min(gone.first_seen, stays.first_seen)
@@ -2941,6 +2958,7 @@ class Book(Entries):
         other.others, other.last_seen, other.open = theirs, visitor.last_seen, visitor.open
         other.origins = {mark_of(one): Origin(begun, begun) for many in other.all_encodings().values() for one in many}
         other.seen_frames = max(0, visitor.seen_frames - before["seen_frames"])
+        other.sights, visitor.sights = visitor.sights, {}
         if visitor.quality != before["quality"]:
             other.jpeg, other.quality = visitor.jpeg, visitor.quality
         for there in filter(None, map(self.__getitem__, visitor.apart - before["apart"])):
@@ -3096,7 +3114,6 @@ class Visits:
         there = sorted((one for one in book.visitors.values() if one.open),
                        key=lambda one: one.first_seen_this_interaction)
         self._going = [visitor.number for visitor in there]     # in the order in which they began
-        self._where = {}                        # number: the door at which the visitor was seen last
         book.followers.append(self._follow)
 
     def going(self):
@@ -3140,38 +3157,50 @@ class Visits:
         return visitor.last_seen > now + CLOCK_JUMP and visitor.number not in self._met
 
     def _note(self, visitor, door):
-        visitor.open = True
+        visitor.open, visitor.sights[door] = True, visitor.last_seen
         self._going += [] if visitor.number in self._going else [visitor.number]
         self._met.add(visitor.number)
-        self._where[visitor.number] = door
         self.book.changed.add(visitor.number)
 
     def _follow(self, number, other):
         """The last visit of a visitor is another's from now on."""
         self._going = [other if one == number else one for one in self.going()]
         self._met = {other if one.number == number else one.number for one in self.met()}
-        self._where[other] = self._where.get(number, "")
 
     def before(self, visitor):
         """How it is Before a track is taken for a visitor."""
         return Before(visitor.name, visitor.so_far(), visitor.number in self.going(), visitor.number in self._met,
                       len(self.book.joined))
 
-    def take_back(self, visitor, before, now):
-        """Visitor and visits are as they were before; the Event, if one has said that a visit began."""
-        visitor.go_back(before.so_far)
+    def _unsee(self, visitor, door, since):
+        """What a door has seen of the visitor since then counts for nothing; whether another has seen them since."""
+        if visitor.sights.get(door, since) > since:
+            visitor.sights[door] = since
+            visitor.last_seen = max(visitor.first_seen_this_interaction, *visitor.sights.values())
+            self.book.changed.add(visitor.number)
+        return any(moment > since for moment in visitor.sights.values())
+
+    def take_back(self, visitor, before, now, door=""):
+        """Visitor and visits are as they were before a door took somebody else for the visitor, whose visit goes on if
+        another has seen them since; the Event, if one has said that a visit began."""
         self.book.changed.add(visitor.number)
+        if self._unsee(visitor, door, before.so_far["last_seen"]):
+            visitor.go_back({name: before.so_far[name] for name in ("jpeg", "quality", "apart", "latest")})
+            return None
+        visitor.go_back(before.so_far)
         if not before.goes_on:
             self._going.remove(visitor.number)
         if not before.met:
             self._met.discard(visitor.number)
         return Event("mistaken", now, visitor.number, visitor.seen_count + 1,
-                     door=self.where(visitor)) if before.told else None
+                     door=door) if before.told else None
 
-    def end_picture(self, visitor, since):
-        """What was seen of the visitor since then was a picture: the visit was over then; the Event "left"."""
-        visitor.last_seen = max(visitor.first_seen_this_interaction, min(visitor.last_seen, since))
-        return self._end(visitor)
+    def end_picture(self, visitor, since, door=""):
+        """What a door has seen of the visitor since then was a picture: the visit was over then, unless another has
+        seen them since; the Events."""
+        self.book.changed.add(visitor.number)
+        goes_on = self._unsee(visitor, door, since) or visitor.number not in self.going()
+        return [] if goes_on else [self._end(visitor)]
 
     def end(self, tracks, now, all_of_them=False):
         """The Events "left" of those who were not seen for the gap; tracks: those in all pictures."""
@@ -3189,7 +3218,7 @@ class Visits:
         self._going.remove(visitor.number)
         self.book.changed.add(visitor.number)
         return Event("left", visitor.last_seen, visitor.number, visitor.seen_count, visitor.this_visit(),
-                     door=self._where.pop(visitor.number, ""))
+                     door=visitor.where())
 
     def at_door(self, now):
         """The Visitors of the strip: seen in the last STRIP_SECONDS, who came first is first."""
@@ -3197,16 +3226,10 @@ class Visits:
                  if now - visitor.last_seen < STRIP_SECONDS and not visitor.ignored]
         return sorted(there, key=lambda visitor: visitor.first_seen_this_interaction)
 
-    def where(self, visitor):
-        """The name of the door at which a visitor was seen last, "" where doors have none."""
-        return self._where.get(visitor.number, "")
-
     def lose(self, moment, door=""):
         """What was seen at a door since `moment` was no picture: who was there was last seen then."""
         for visitor in self.met():
-            if visitor.last_seen > moment and self._where.get(visitor.number, door) == door:
-                visitor.last_seen = max(moment, visitor.first_seen_this_interaction)
-                self.book.changed.add(visitor.number)
+            self._unsee(visitor, door, moment)
 
     def shift(self, seconds):
         """The clock was set by so many seconds: what happened in this run happened in the new time."""
@@ -3365,7 +3388,7 @@ class Greeter:
             visitor.apart = set()
         track.become(None)
         track.hidden, track.lively = True, 0
-        return [self.visits.end_picture(visitor, track.began)] if visitor.number in self.visits.going() else []
+        return self.visits.end_picture(visitor, track.began, self.door)
 
     def _settle(self, track, tracks, visitor, now):
         """The track is this visitor. Another track that was the visitor until a moment ago is thereby over."""
@@ -3408,7 +3431,7 @@ class Greeter:
         if before is None or before.joined != len(self.book.joined) or visitor.ignored or visitor.name != before.name:
             return []
         together = visitor.apart
-        event = self.visits.take_back(visitor, before, now)
+        event = self.visits.take_back(visitor, before, now, self.door)
         no_longer_apart(self.book, visitor, together - visitor.apart)
         track.become(None)
         track.evidence = track.evidence[-ENOUGH_SIGHTINGS:]
@@ -6619,7 +6642,7 @@ class House:
             return self.view.enlarge(request.arguments["door"], self.doors)
         if request.command == "there":
             now = self.doors.now()
-            return {visitor.number: (round(visitor.at_door(now)), self.visits.where(visitor))
+            return {visitor.number: (round(visitor.at_door(now)), visitor.where())
                     for visitor in self.visits.at_door(now)}
         if request.command == "page":
             return make_sheet(self.book, self.visits, self.doors.now(), **request.arguments)
@@ -7224,7 +7247,7 @@ def make_sheet(book, visits, now, start=0, count=0, numbers=()):
                  len(shown), sum(one.seen_count for one in shown),
                  {number: Known(one.number, one.name, one.ignored) for number, one in found.items() if one},
                  book.for_thread() if count else None,
-                 {one.number: visits.where(one) for one in there})
+                 {one.number: one.where() for one in there})
 
 
 def web_key(path):

@@ -196,21 +196,18 @@ class Script:
 
     def figures(self):
         """What may not grow without bounds."""
-        with open("/proc/self/status") as status, open("/proc/self/io") as io:
-            memory, written = re.search(r"VmRSS:\s+(\d+)", status.read()), re.search(r"wchar:\s+(\d+)", io.read())
+        with open("/proc/self/io") as io:
+            written = re.search(r"wchar:\s+(\d+)", io.read())
         days = (self.steady - START.steady) / 86400
-        return {"memory_mb": round(int(memory.group(1)) / 1024.0, 1), "handles": len(os.listdir("/proc/self/fd")),
-                "threads": threading.active_count(), "days": round(days, 1), "visitors": len(self.house.book),
-                "visits_going_on": len(self.house.visits.going()), "tracks": len(self.house.doors[0].tracks),
-                "written_mb_a_day": round(int(written.group(1)) / 1e6 / days, 2),
-                "written_kb_a_visit": int(written.group(1)) // 1000 // self.visits}
+        return dict(process_figures("self"), **{
+            "threads": threading.active_count(), "days": round(days, 1), "visitors": len(self.house.book),
+            "visits_going_on": len(self.house.visits.going()), "tracks": len(self.house.doors[0].tracks),
+            "written_mb_a_day": round(int(written.group(1)) / 1e6 / days, 2),
+            "written_kb_a_visit": int(written.group(1)) // 1000 // self.visits})
 
     def wrong(self, book):
         """What in the book and the log is not as the script has it."""
-        logged, wrong = collections.defaultdict(list), []
-        with open(LOG, encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                logged[int(row["visitor"])].append([row["event"], int(row["visit"]), int(row["seconds"] or -1)])
+        logged, wrong = rows_of_log(LOG), []
         there = {number: person for number, rows in self.numbers.items() for person in self.people
                  if person.rows is rows and self.away(person) < math.inf}
         if not sorted(logged) == sorted(self.numbers) == list(range(1, len(self.entries) + 1)):
@@ -229,6 +226,24 @@ class Script:
                 wrong.append("visitor %d: %s, not %s" % (number, (one.name, one.seen_count, one.last_seen,
                                                                   one.total_seconds()), (person, total)))
         return wrong
+
+
+def process_figures(process):
+    """What a process has of what may not grow without bounds; by its number, or "self"."""
+    with open("/proc/%s/status" % process) as status:
+        memory, threads = re.search(r"VmRSS:\s+(\d+)[^$]+Threads:\s+(\d+)", status.read()).groups()
+    return {"memory_mb": round(int(memory) / 1024.0, 1), "threads": int(threads),
+            "handles": len(os.listdir("/proc/%s/fd" % process))}
+
+
+def rows_of_log(path):
+    """{visitor: [[event, visit, seconds, door]]} of a log; seconds -1 and door "" where there are none."""
+    rows = collections.defaultdict(list)
+    with open(path, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            rows[int(row["visitor"])].append([row["event"], int(row["visit"]), int(row["seconds"] or -1),
+                                              row.get("door", "")])
+    return rows
 
 
 def refused(*_):

@@ -2,6 +2,7 @@
 
 All servers are this machine's own, and every wait is bounded.
 """
+import contextlib
 import functools
 import http.server
 import itertools
@@ -253,6 +254,32 @@ def http_camera():
     camera = HttpCamera()
     yield camera
     camera.off()
+
+
+@pytest.mark.skipif(doorcam.opencv_version() < (4, 8), reason="it opens one camera after the other")
+@pytest.mark.parametrize("mode", ["silent", "garbage"])
+def test_a_camera_that_does_not_answer_keeps_no_other_from_being_opened(http_camera, mode):
+    """Nor are the options seen by another one with which it is tried a second time, then or later."""
+    usual, other, opened = os.environ.get(doorcam.FFMPEG_OPTIONS), HttpCamera(), []
+
+    def open_it():
+        with contextlib.suppress(doorcam.DoorcamError):
+            opened.append(doorcam.open_capture(doorcam.parse_source(http_camera.address)))
+    http_camera.mode = mode
+    waiting = threading.Thread(target=open_it)
+    waiting.start()
+    try:
+        for _ in range(3):
+            capture = doorcam.open_capture(doorcam.parse_source(other.address))
+            assert waiting.is_alive() and capture.grab()
+            capture.release()
+            with doorcam.OPENING:
+                assert os.environ.get(doorcam.FFMPEG_OPTIONS) == usual
+    finally:
+        http_camera.mode = "run"
+        waiting.join()
+        other.off()
+    assert os.environ.get(doorcam.FFMPEG_OPTIONS) == usual
 
 
 @pytest.mark.parametrize("mode", ["stop", "garbage", "close"])

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import doorcam
+import processes
 from helpers import PICTURE, START, STEP, Story, face, person
 from processes import IMPATIENT, Doorcam, environment, one_line, run_doorcam, tool, visit_frames, write_clip, xvfb
 from test_camera import HttpCamera
+from test_visitors_visits import Scene
 from test_window import Desktop, find_text
 
 
@@ -151,6 +153,51 @@ def test_a_camera_that_is_lost_touches_who_was_seen_there_only():
     house.doors[0].lose(moment)
     house.visits.lose(moment, "front")
     assert house.book[1].last_seen == moment and house.book[2].last_seen == house.now
+
+
+def test_a_camera_that_is_lost_takes_nothing_from_what_another_has_seen():
+    """It has given the same picture for a while, in which somebody is who has long been at the other door."""
+    house = Doors()
+    house.look([face(person(1))], [], seconds=20)
+    moment = house.now
+    house.look([face(person(1))], [face(person(1))], seconds=9)
+    house.look([face(person(1))], [], seconds=2)
+    house.doors[0].lose(moment)
+    house.visits.lose(moment, "front")
+    assert house.book[1].last_seen == moment + 9
+    house.look([], [], seconds=310)
+    assert [(event.kind, event.door) for event in house.told] == [("new", "front"), ("left", "back")]
+
+
+def test_a_poster_takes_nothing_from_what_another_door_has_seen():
+    house, portrait = Doors(), processes.portrait(0, 150)
+    poster, owner = Scene(portrait), Scene(portrait, 8.0)
+    house.look([], [owner.face(person(1))], seconds=1)
+    for _ in range(int(75 / STEP)):
+        house.look([poster.face(person(1))], [owner.face(person(1))], seconds=STEP)
+    visitor, seen = house.book[1], house.now
+    assert visitor.is_picture and not house.doors[0].tracks[0].visitor
+    house.look([poster.face(person(1))], [], seconds=310)
+    assert [(event.kind, event.visit, event.door) for event in house.told] == [("new", 1, "back"), ("left", 1, "back")]
+    assert visitor.last_seen == seen
+
+
+def test_a_name_that_one_door_takes_back_takes_nothing_from_what_another_has_seen():
+    house = Doors()
+    house.look([face(person(1))], [], seconds=5)
+    house.look([], [], seconds=310)
+    front, back = house.doors
+    visitor, before = house.book[1], house.visits.before(house.book[1])
+    house.told.append(house.visits.see(visitor, house.now, house.now, "front"))   # it is somebody else
+    track = types.SimpleNamespace(visitor=1, before=before._replace(told=True), evidence=[], mistaken=set(),
+                                  become=lambda number: None)
+    house.look([], [face(person(1))], seconds=5)
+    seen = house.now
+    house.look([], [], seconds=5)
+    house.told += front.greeter._take_back(track, house.now)
+    house.look([], [], seconds=310)
+    assert [(event.kind, event.visit) for event in house.told] == [("new", 1), ("left", 1), ("returned", 2), ("left", 2)]
+    assert visitor.last_seen == seen and house.told[-1].door == "back"
 
 
 # --------------------------------------------------------------------------------------------------------- turns

@@ -1,7 +1,8 @@
 """Long runs in which much goes wrong: the book and the log hold exactly who came, and doorcam needs no more memory,
 files or threads than after half of it, and writes no more.
 
-DOORCAM_SOAK_VISITS, _PEOPLE and _SEED set how many visits of how many people, and which.
+DOORCAM_SOAK_VISITS, _PEOPLE and _SEED set how many visits of how many people, and which; DOORCAM_SOAK_SECONDS how long
+four doors are watched before everybody comes for the end.
 """
 import json
 import os
@@ -13,6 +14,7 @@ from processes import environment
 VISITS = int(os.environ.get("DOORCAM_SOAK_VISITS", "60"))
 PEOPLE = int(os.environ.get("DOORCAM_SOAK_PEOPLE", "8"))
 SEED = os.environ.get("DOORCAM_SOAK_SEED", "2")
+SECONDS = int(os.environ.get("DOORCAM_SOAK_SECONDS", "60"))
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -37,3 +39,14 @@ def test_a_month_at_the_door(tmp_path, capsys):
     assert result["file_kb"] < 40 * max(1, result["loaded_again"])
     assert end["written_kb_a_visit"] < 400 + 10 * PEOPLE    # were the file written whole each time, twice as much
     assert result["files"] == ["known_faces.dat", "known_faces.dat.lock", "visits.csv"]
+
+
+def test_four_doors_whose_cameras_are_lost_and_mended(tmp_path, capsys):
+    done = subprocess.run([sys.executable, os.path.join(HERE, "soak_doors.py"), str(SECONDS), SEED], cwd=str(tmp_path),
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True, timeout=SECONDS + 300, env=environment())
+    with capsys.disabled():
+        print("\nsoak_doors: %s" % done.stdout.strip())
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr[-2000:]
+    result = json.loads(done.stdout)
+    assert result["wrong"] == [] and result["visits"] >= 8 and len(result["played"]) >= 4
