@@ -5227,7 +5227,8 @@ def columns_of(shapes, wide, high):
 
 
 class Grid:
-    """The pictures of several doors beside each other, as one, below the place of the strip."""
+    """The pictures of several doors beside each other, as one, below the place of the strip; that of one alone as low
+    as it can be."""
 
     def __init__(self):
         self._fitted = {}           # door: (frame, size of its place, picture)
@@ -5237,7 +5238,7 @@ class Grid:
         {door: the Marks of its frame}, {door: what is said in its corner}."""
         wide, high = size
         picture, boxes, moved = np.zeros((high, wide, 3), np.uint8), [], []
-        top = strip_height(picture)
+        top = strip_height(picture) if len(doors) > 1 else 0
         shapes = [(CAPTURE_HEIGHT, CAPTURE_WIDTH) if door.frame is None else door.frame.shape[:2] for door in doors]
         columns = columns_of(shapes, wide, high - top)
         rows = -(-len(doors) // columns)
@@ -5245,19 +5246,19 @@ class Grid:
             row, column = divmod(index, columns)
             boxes.append((top + row * (high - top) // rows, (column + 1) * wide // columns,
                           top + (row + 1) * (high - top) // rows, column * wide // columns))
-            moved += self._draw_door(picture, boxes[-1], door, marks[door], lines[door])
+            moved += self._draw_door(picture, boxes[-1], 2 if top else 1, door, marks[door], lines[door])
         return picture, boxes, moved
 
-    def _draw_door(self, picture, box, door, marks, line):
-        """Draws a door in its place; its Marks where they are in the picture. No label goes beyond the door's frame: in
-        another one it would name somebody there."""
+    def _draw_door(self, picture, box, share, door, marks, line):
+        """Draws a door in its place, a `share` of the room that is left above it; its Marks where they are in the
+        picture. No label goes beyond the door's frame: in another one it would name somebody there."""
         place, unit = cut(picture, box), unit_of(picture)
         if door.frame is None:
             draw_corner(place, line, unit)
             return []
         small = self._fit(door, *place.shape[:2])
         high, wide = small.shape[:2]
-        down, right = (place.shape[0] - high) // 2, (place.shape[1] - wide) // 2
+        down, right = (place.shape[0] - high) // share, (place.shape[1] - wide) // 2
         place[down:down + high, right:right + wide] = small
         factor = wide / min(float(door.frame.shape[1]), LOOK_WIDTH)
         draw_faces(place[down:down + high, right:right + wide], [moved_mark(mark, factor) for mark in marks], unit)
@@ -5429,11 +5430,9 @@ class Window:
                 largest = min(room[0] / float(frame.shape[1]), room[1] / float(frame.shape[0]))
         return 1.0 if largest > 0.9 else largest
 
-    def shape(self):
-        """(width, height) in proportion to which the picture of several doors fills the window: a camera's, or that of
-        the full screen."""
-        full = self.fullscreen and (self._room() or self.screen.size())
-        return full or (CAPTURE_WIDTH, CAPTURE_HEIGHT)
+    def full_size(self):
+        """(width, height) of the full screen; None while it is not filled."""
+        return self._room() or self.screen.size() if self.fullscreen else None
 
     def _sized_for(self, frame):
         """Whether the window has got its size for frames of this shape."""
@@ -5505,8 +5504,8 @@ class NoWindow:
     """Stands for the window with --headless."""
     lasts = False               # a demo shown in it ends after one round
 
-    def shape(self):
-        return CAPTURE_WIDTH, CAPTURE_HEIGHT
+    def full_size(self):
+        return None
 
     def show(self, frame):
         return []
@@ -6302,8 +6301,10 @@ class View:
 
     def _size(self, count):
         """(width, height) of the picture of so many doors, whichever of them it shows."""
-        columns, (wide, high) = int(math.ceil(math.sqrt(count))), self.window.shape()
-        whole = np.broadcast_to(np.uint8(0), (columns * CAPTURE_WIDTH * high // wide, columns * CAPTURE_WIDTH, 3))
+        columns = int(math.ceil(math.sqrt(count)))
+        across, down = columns * CAPTURE_WIDTH, -(-count // columns) * CAPTURE_HEIGHT
+        wide, high = self.window.full_size() or (across, down * 4 // 3)  # with the strip, see strip_height()
+        whole = np.broadcast_to(np.uint8(0), (across * high // wide, across, 3))
         return size_of(whole, self._factor(whole))
 
     def _factor(self, frame):

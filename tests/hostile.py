@@ -7,7 +7,6 @@
 Whatever a file holds: no code of it runs, nothing but ValueError comes out, at worst its process ends as doorcam
 expects it, it takes no more than SECONDS_LIMIT, and what is accepted can be written and read again.
 """
-import contextlib
 import hashlib
 import io
 import json

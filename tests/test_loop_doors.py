@@ -436,16 +436,24 @@ def test_there_are_as_many_columns_as_make_the_pictures_large(shapes, size, colu
 
 
 @pytest.mark.parametrize("shape", [(720, 1280), (480, 640), (1280, 720), (240, 320)])
-def test_a_door_alone_fills_the_place_of_the_grid_and_keeps_its_name(shape):
+def test_a_door_alone_fills_the_window_from_below_and_keeps_its_name(shape):
     doors = doors_with(*[np.full(shape + (3,), 90, np.uint8)] * 4)
-    small, places, _ = drawn(doors, (1280, 720))
     large, (place,), _ = drawn(doors[2:3], (1280, 720))
-    assert small.shape == large.shape and place == (places[0][0], places[-1][1], 720, 0)
+    assert place == (0, 1280, 720, 0)
     rows, columns = (np.flatnonzero((large == 90).any(axis=axis).any(axis=1)) for axis in ((1,), (0,)))
     high, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
-    assert high == 720 - place[0] or wide == 1280
+    assert rows[-1] == 719 and (high == 720 or wide == 1280)
     assert abs(wide / float(high) - shape[1] / float(shape[0])) < 0.02
     assert find_text(large, "door 3", 0.65)[0] - columns[0] < 12  # in the corner of the picture, not of the window
+
+
+@pytest.mark.parametrize("count, full, size", [
+    (2, None, (1280, 480)), (3, None, (1280, 960)), (4, None, (1280, 960)), (6, None, (1280, 640)),
+    (8, None, (1280, 960)), (2, (1920, 1080), (1280, 720)), (2, (480, 800), (1280, 2133))])
+def test_the_window_of_several_doors_has_the_shape_of_their_pictures_and_the_strip_or_of_the_screen(count, full, size):
+    view = doorcam.View(types.SimpleNamespace(headless=True, fullscreen=False))
+    view.window.full_size = lambda: full
+    assert view._size(count) == size
 
 
 def test_no_label_stands_in_another_door_s_picture():
@@ -504,7 +512,7 @@ def test_one_of_several_doors_is_enlarged_in_the_window(tmp_path):
             screen.wait_until_text_has_gone("garden", 0.65, unit)
             screen.wait_for_text("back door", 0.65, unit)
             shown = np.flatnonzero(screen.picture()[300].any(axis=1))
-            assert shown[-1] - shown[0] > 470  # of 4:3, as high as the place of both
+            assert shown[-1] - shown[0] > 630  # of 4:3, as high as the screen
             screen.press("2")
             screen.wait_for_text("garden", 0.65, unit)
             assert not find_text(screen.picture(), "back door", 0.65 * unit)

@@ -1,10 +1,8 @@
 """The page of --web: who may see it, what can be changed in it, the live picture, and what else may be sent to it."""
 import contextlib
-import datetime
 import os
 import re
 import resource
-import shutil
 import socket
 import stat
 import threading
@@ -19,7 +17,7 @@ import pytest
 import doorcam
 from browser import Browser
 from helpers import START, Story, box_at, face, person
-from processes import EXAMPLE, Doorcam, one_line, portrait, run_doorcam, wait_for, write_clip
+from processes import Doorcam, one_line, portrait, run_doorcam, wait_for
 from test_identity_check import alike_book
 from test_report import HOSTILE, Page as ReportPage
 
