@@ -2955,10 +2955,9 @@ class Book(Entries):
         before, begun = visitor.before, visitor.first_seen_this_interaction
         other = Visitor(next_number(self.numbers_given, self.visitors), theirs.pop(visitor.engine), begun,
                         visitor.engine)
-        other.others, other.last_seen, other.open = theirs, visitor.last_seen, visitor.open
+        other.others, other.last_seen, other.open, other.sights = theirs, visitor.last_seen, visitor.open, visitor.sights
         other.origins = {mark_of(one): Origin(begun, begun) for many in other.all_encodings().values() for one in many}
         other.seen_frames = max(0, visitor.seen_frames - before["seen_frames"])
-        other.sights, visitor.sights = visitor.sights, {}
         if visitor.quality != before["quality"]:
             other.jpeg, other.quality = visitor.jpeg, visitor.quality
         for there in filter(None, map(self.__getitem__, visitor.apart - before["apart"])):
@@ -2966,7 +2965,7 @@ class Book(Entries):
             other.apart.add(there.number)
             self.changed.add(there.number)
         visitor.encodings, visitor.others = own.pop(visitor.engine), own
-        visitor.go_back(dict(before, latest=None, before=None, merged=None, open=False))
+        visitor.go_back(dict(before, latest=None, before=None, merged=None, open=False, sights={}))
         self._place(visitor)
         self._place(other)
         self.tell_apart(visitor, other)
@@ -3225,6 +3224,10 @@ class Visits:
         there = [visitor for visitor in self.going().values()
                  if now - visitor.last_seen < STRIP_SECONDS and not visitor.ignored]
         return sorted(there, key=lambda visitor: visitor.first_seen_this_interaction)
+
+    def there(self, now):
+        """{number: (s at the door so far, the door's name)} of these."""
+        return {visitor.number: (round(visitor.at_door(now)), visitor.where()) for visitor in self.at_door(now)}
 
     def lose(self, moment, door=""):
         """What was seen at a door since `moment` was no picture: who was there was last seen then."""
@@ -6642,9 +6645,7 @@ class House:
         if request.command == "enlarge":
             return self.view.enlarge(request.arguments["door"], self.doors)
         if request.command == "there":
-            now = self.doors.now()
-            return {visitor.number: (round(visitor.at_door(now)), visitor.where())
-                    for visitor in self.visits.at_door(now)}
+            return self.visits.there(self.doors.now())
         if request.command == "page":
             return make_sheet(self.book, self.visits, self.doors.now(), **request.arguments)
         said = obey(self.book, request)
