@@ -2955,7 +2955,7 @@ class Book(Entries):
         before, begun = visitor.before, visitor.first_seen_this_interaction
         other = Visitor(next_number(self.numbers_given, self.visitors), theirs.pop(visitor.engine), begun,
                         visitor.engine)
-        other.others, other.last_seen, other.open, other.sights = theirs, visitor.last_seen, visitor.open, visitor.sights
+        other.go_back(dict(visitor.so_far(("last_seen", "open", "sights")), others=theirs))
         other.origins = {mark_of(one): Origin(begun, begun) for many in other.all_encodings().values() for one in many}
         other.seen_frames = max(0, visitor.seen_frames - before["seen_frames"])
         if visitor.quality != before["quality"]:

@@ -126,6 +126,7 @@ def test_the_list_says_who_is_there_now(running, path, capsys):
     assert doorcam.main(["list", "--json", "--faces", path]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [one["at_door_seconds"] for one in told] == [None, 12] and not any("door" in one for one in told)
+    visitor.last_seen = START + 1.1
     running.house.visits._note(visitor, "back")
     assert doorcam.main(["list", "--faces", path]) == 0
     assert "at the door 12s, back" in capsys.readouterr().out
