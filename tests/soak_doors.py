@@ -35,6 +35,7 @@ GAP, SURE = 20.0, 12.0      # s, --visit-gap; and so much more not seen, after w
 PATIENCE = 8.0              # s at most for which somebody stays whom no camera sees, whose visit is to go on
 STAY = 7.0                  # s and more at one door: who is on a poster, too, is known there by then
 UNSURE = 6.0                # s by which the log's visits may be shorter or longer than the script's
+HALF = doorcam.CAMERA_TIMEOUT / 1000.0
 REVIVE = 8.0                # s after its end in which the recognition process is certainly back
 TOLD = doorcam.CAMERA_LOST + 1.5    # s after which doorcam has said that a camera is lost
 MENDED = 60.0               # s after which it is back, at the latest
@@ -105,8 +106,10 @@ class Camera(HttpCamera):
             seconds = min(max(chance.uniform(least, most), shortest), left)
             self.mend_at, self.mode = time.monotonic() + seconds, kind
             house.played[kind] += 1
+            house.note(self.name, kind, "for %.1f s" % seconds)
             yield seconds
             self.mode, self.mended = "run", time.monotonic()
+            house.note(self.name, "is mended")
             while not self.good():
                 yield 0.3
                 if time.monotonic() - self.mended > MENDED:
@@ -126,8 +129,8 @@ class Person:
 
     def __init__(self, house, place):
         self.house, self.place, self.face = house, place, face_of(*PEOPLE[place])
+        self.doors, self.moved = (), -math.inf
         self.poster, self.here, self.ready = None, False, False
-        self.stand()
         self.visit, self.began = 0, 0.0
         self.shown, self.where = -math.inf, []  # when, and at which doors, doorcam saw them last
         self.rows = []              # [event, visit, s, doors of which the log may name one, s by which it may be more]
@@ -170,6 +173,8 @@ class Person:
     def stand(self, *doors):
         """Before these cameras from now on."""
         self.doors, self.moved = doors, time.monotonic()
+        self.house.note("person of %s" % NAMES[self.place], "visit %d" % self.visit, self.here and "here", *[
+            door.name for door in doors])
 
     def come(self, camera, back=False):
         """A visit begins; back: with the camera, which doorcam says some seconds later."""
@@ -180,9 +185,10 @@ class Person:
 
     def go(self, doors=()):
         """The visit is over, whoever stays before a camera that is lost. While it is coming back nobody knows since
-        when."""
+        when; and one that stops within a picture gives half of it when FFmpeg has waited long enough for the rest."""
         last = time.monotonic() if any(one.mode == "run" for one in self.doors) else self.shown
-        self.rows.append(["left", self.visit, round(self.shown - self.began, 1), self.where, round(last - self.shown, 1)])
+        more = last - self.shown + HALF * any(one.mode == "stop" for one in self.doors)
+        self.rows.append(["left", self.visit, round(self.shown - self.began, 1), self.where, round(more, 1)])
         self.shown, self.here = last, False
         self.stand(*doors)
 
@@ -223,10 +229,15 @@ class House:
 
     def __init__(self, seconds, seed):
         self.chance, self.until = random.Random(seed), math.inf
+        self.story, self.start = [], time.monotonic()
         self.seconds, self.calm, self.killed, self.heard = seconds, False, -math.inf, 0
         self.wrong, self.samples, self.played, self.said = [], [], collections.Counter(), collections.Counter()
         self.people = [Person(self, place) for place in range(len(PEOPLE))]
         self.cameras = [Camera(self, name) for name in NAMES]
+
+    def note(self, *what):
+        """Remembers what has happened, to be told if it went wrong."""
+        self.story.append(" ".join(["%.1f" % (time.monotonic() - self.start)] + [str(one) for one in what if one]))
 
     def over(self):
         return time.monotonic() >= self.until
@@ -259,6 +270,7 @@ class House:
                 os.kill(pid, signal.SIGKILL)
                 self.killed = time.monotonic()
                 self.played["recognition killed"] += 1
+                self.note("recognition killed")
 
     def hang_posters(self):
         """Plays posters of who is at another door, while nothing else goes wrong."""
@@ -274,6 +286,7 @@ class House:
             person = self.chance.choice(there)
             person.poster = self.chance.choice(self.good(person))
             self.played["posters"] += 1
+            self.note("poster of", NAMES[person.place], "at", person.poster.name)
             yield POSTER
             person.poster, self.calm = None, False
 
@@ -285,6 +298,7 @@ class House:
             for camera in self.cameras:
                 if camera.shown in line:
                     camera.lost = "no picture from" in line or camera.lost and "is back" not in line
+                    self.note(line.replace(camera.shown, camera.name))
                     line = line.replace(camera.shown, "a camera")
             self.said["".join("N" if char.isdigit() else char for char in line)] += 1
 
@@ -357,7 +371,7 @@ class House:
                   for name, more in MORE.items() if last[name] > first[name] + more]
         print(json.dumps(dict(
             wrong=wrong, seconds=self.seconds, visits=sum(person.visit for person in self.people), played=self.played,
-            first=first, last=last, said=self.said, figures=figures)))
+            first=first, last=last, said=self.said, figures=figures, story=self.story if wrong else [])))
 
 
 def main(seconds, seed):
