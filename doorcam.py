@@ -3571,6 +3571,7 @@ class Door:
         book.followers.append(lambda number, other: self.greeter.follow(self.tracks, number, other))
         self.looked_at = None                   # moment of the newest look, None if what it finds counts for nothing
         self._answered = -math.inf              # moment of the newest look that was answered
+        self._lost = -math.inf                  # of the newest that was so before there was no picture any more
         self.broken_encodings = 0               # NaN or infinite: a known fault of dlib on the Jetson Nano
 
     def take(self, frame, now):
@@ -3658,12 +3659,16 @@ class Door:
 
     def _is_over(self, track, now):
         """Whether a track has ended: several looks without it, and TRACK_LOST until the last of them. A look that is
-        slow, or that missed a face once, ends nobody's stay."""
+        slow, or that missed a face once, ends nobody's stay; nor does a picture that is lost, but of who is not
+        decided: what might be whose return would hold up the end of visits at other doors."""
+        if track.visitor is None and self._answered <= self._lost:
+            return True
         lost = track.missed >= LOST_LOOKS and self._answered - track.seen >= TRACK_LOST
         return lost or not -CLOCK_JUMP < now - track.seen < self.gap
 
     def lose(self, moment):
         """What was seen since `moment` was no picture, and what a look since then finds counts for nothing."""
+        self._lost = max(moment, self._answered)
         if self.looked_at is not None and self.looked_at > moment:
             self.looked_at = None
         for track in self.tracks:
@@ -3676,7 +3681,7 @@ class Door:
         self._motion.moved += seconds
         self.moment = self.moment and self.moment + seconds
         self.looked_at = self.looked_at and self.looked_at + seconds
-        self._answered += seconds
+        self._answered, self._lost = self._answered + seconds, self._lost + seconds
         self._look_out.again()
 
     def marks(self, now):

@@ -136,13 +136,13 @@ class Person:
         self.rows = []              # [event, visit, s, doors of which the log may name one, s by which it may be more]
 
     def drawn(self, lives):
-        """The face as it is now; what lives is never still."""
-        now = time.monotonic() + 10 * self.place
+        """The face as it is now; the mouth of who lives goes round, and is elsewhere each second."""
+        turn = 2.3 * time.monotonic() + self.place
         rows, columns = np.mgrid[0:150, 0:150].astype(np.float32)
         inside = np.exp(-((rows - 100) ** 2 + (columns - 75) ** 2) / 800)
-        moved = rows + lives * np.float32(3 * math.sin(4.1 * now) + 3 * math.sin(2.3 * now)) * inside
-        shaken = columns + lives * np.float32(3 * math.sin(1.3 * now))
-        return cv2.resize(cv2.remap(self.face, shaken, moved, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+        moved = [axis + np.float32(lives * 5 * side(turn)) * inside
+                 for axis, side in ((columns, math.cos), (rows, math.sin))]
+        return cv2.resize(cv2.remap(self.face, *moved, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
                           (FACE, FACE), interpolation=cv2.INTER_AREA)
 
     def goals(self):
@@ -258,11 +258,11 @@ class House:
         return None
 
     def kill(self):
-        """Plays the end of the recognition process, when nobody has just come, or is seen by no camera."""
+        """Plays the end of the recognition process, when nobody has just come or walked on, or is seen by no camera."""
         while True:
             yield self.chance.uniform(15, 90)
             while self.over() or self.calm or not all(
-                    not one.here or 5 < time.monotonic() - one.began and time.monotonic() - one.shown < 0.5
+                    not one.here or time.monotonic() - one.moved > STAY and time.monotonic() - one.shown < 0.5
                     for one in self.people):
                 yield 0.3
             pid = self.recognition()

@@ -115,10 +115,12 @@ class Doors:
         self.told = []
 
     def look(self, *faces, **options):
-        """So many seconds with these faces at the doors, a list for each."""
+        """So many seconds with these faces at the doors, a list for each; None where there is no picture."""
         for _ in range(int(options.get("seconds", 3.0) / STEP)):
             self.now += STEP
             for door, there in zip(self.doors, faces):
+                if there is None:
+                    continue
                 door.looked_at = self.now
                 self.told += door.recognize(doorcam.Look(None, 1.0, True, []), list(there))
             for door in self.doors:
@@ -167,6 +169,20 @@ def test_a_camera_that_is_lost_takes_nothing_from_what_another_has_seen():
     assert house.book[1].last_seen == moment + 9
     house.look([], [], seconds=310)
     assert [(event.kind, event.door) for event in house.told] == [("new", "front"), ("left", "back")]
+
+
+def test_a_camera_that_is_lost_holds_up_no_visit_at_another_door():
+    """Whoever is undecided there might have been who has left here."""
+    house = Doors()
+    house.look([], [face(person(1))], seconds=5)
+    house.look([], [], seconds=280)
+    house.look([face(person(2))], [], seconds=2 * STEP)
+    assert house.doors[0].tracks[0].visitor is None
+    house.doors[0].lose(house.now)
+    house.visits.lose(house.now, "front")
+    house.look(None, [], seconds=80)
+    house.look(None, [face(person(1))], seconds=5)
+    assert [(event.kind, event.visit) for event in house.told] == [("new", 1), ("left", 1), ("returned", 2)]
 
 
 def test_a_poster_takes_nothing_from_what_another_door_has_seen():
