@@ -346,6 +346,7 @@ def printable(text):
 # ------------------------------------------------------------------------------------------------------ camera
 
 DEFAULT_RATE = 25.0           # frames a second of a recording that does not say
+CAMERA_AHEAD = 60.0           # s of pictures that no camera sends too soon: an address that does has a recording
 JUMP_SECONDS = 2.0            # and more between two frames of a recording: a pause, or a wrong time stamp,
 JUMP_FRAMES = 5               # which it is not if so many frames go on from there
 CAMERA_BACK = 3               # frames after which it is back: a dying connection, too, may give half a frame
@@ -597,7 +598,13 @@ def open_with_ffmpeg(source):
 def length_of(capture, source):
     """Seconds that an address says its stream lasts; 0 for a camera's, which does not end, and for other sources."""
     frames = capture.get(cv2.CAP_PROP_FRAME_COUNT) if source.kind == "url" else 0
-    return frames / max(1.0, capture.get(cv2.CAP_PROP_FPS)) if frames > 1 else 0
+    return frames / rate_of(capture) if frames > 1 else 0
+
+
+def rate_of(capture):
+    """Frames a second, as a recording or an address says, or a guess."""
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    return rate if 0.5 <= rate <= 1000 else DEFAULT_RATE
 
 
 def go_direct(address):
@@ -685,8 +692,9 @@ def in_graph(text):
     return text
 
 
-def why_not_open(source):
-    """One line for a source that cannot be opened: what is wrong and the ways out."""
+def why_not_open(source, recorded=False):
+    """One line for a source that cannot be opened: what is wrong and the ways out. recorded: an address that says how
+    long its stream lasts, and gives no picture."""
     if source.kind == "camera":
         device = "/dev/video%d" % source.value
         if not os.path.exists(device):
@@ -712,6 +720,8 @@ def why_not_open(source):
                 "sudo systemctl restart nvargus-daemon" % str(source))
     if source.kind == "pipeline":
         return "the pipeline %s gives no picture: try it with gst-launch-1.0" % str(source)
+    if recorded:
+        return "the recording %s cannot be read from where it is: copy it to this machine first" % str(source)
     return ("%s cannot be opened: check that it is switched on and that the address and the password are right"
             % str(source))
 
@@ -812,8 +822,7 @@ def read_recording(source, flip, start):
     """
     capture = open_capture(source)
     try:
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        rate = rate if 0.5 <= rate <= 1000 else DEFAULT_RATE
+        rate = rate_of(capture)
         expected, count, straight = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0, straighten(capture, source, flip)
         for frame, moment in in_time(stamped_frames(capture), 1 / rate):
             count += 1
@@ -833,9 +842,9 @@ def recording_seconds(source):
     if source.kind != "file" or not os.path.isfile(source.value):  # a named pipe can be read only once
         return 0.0
     capture = open_with_ffmpeg(named_in_text(source))
-    rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    rate, count = rate_of(capture), capture.get(cv2.CAP_PROP_FRAME_COUNT)
     capture.release()
-    return count / rate if 0.5 <= rate <= 1000 and 0 < count < 1e8 else 0.0
+    return count / rate if 0 < count < 1e8 else 0.0
 
 
 def stamped_frames(capture):
@@ -1018,6 +1027,51 @@ class Pace:
                 self._source, round(rate)))
 
 
+class Showing:
+    """What one opening of an address gives. It may be a recording, which is sent as fast as it can be, and which ends:
+    after the time that it says to last, or, if it says none, when it has been the same, from its first picture to its
+    end, as the first time. If that was too fast to see anybody, it is shown once more."""
+
+    def __init__(self, capture, source, first=None):
+        """first: the Showing of the first opening, if this is not it."""
+        self._capture, self._source, self._first, self._again = capture, source, first, 0
+        self.length, self._step, self._opened = length_of(capture, source), 1 / rate_of(capture), time.monotonic()
+        self._timed = capture.get(cv2.CAP_PROP_FOURCC) != cv2.VideoWriter_fourcc(*"MJPG")  # whose times are made up
+        self._count, self._picture, self._moves = 0, None, False
+        self._stamp = self._position = self._said = 0.0  # s: of the frame; of all steps to it; of those that are said
+
+    def grabbed(self):
+        """The next frame has come."""
+        before, self._stamp = self._stamp, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+        step = min(self._stamp - before, 1.0) if self._stamp > before else self._step  # a wrong one moves little
+        self._position += step
+        self._said += step if self._timed and self._stamp > before else 0.0
+        self._count += 1
+
+    def early(self, frame):
+        """How many seconds too soon this frame, the newest, has come, at most 1."""
+        if self._picture is None:
+            self._picture = frame
+        self._moves = self._moves or not same_picture(frame, self._picture)
+        known = self._position <= self.length or self._first and self._count <= self._first._again
+        ahead = self._position if known else self._said - CAMERA_AHEAD
+        return min(max(0.0, ahead - (time.monotonic() - self._opened)), 1.0)
+
+    def is_over(self):
+        """At its end: whether it was a recording's, and has been seen."""
+        if 0 < 0.9 * self.length < self._position < 1.1 * self.length + 1:
+            return True
+        again = (self._first is not None and self._moves and self._position > 1 and self._count == self._first._count
+                 and same_picture(self._picture, self._first._picture))
+        if again:
+            self._first._again = self._count
+        over = again and self._position < 2 * (time.monotonic() - self._opened)
+        if over and self.length:
+            say("the recording %s ends after %s; it says to last %s" % (
+                self._source, duration(self._position), duration(self.length)))
+        return over
+
+
 class LiveCamera:
     """A thread that always holds the newest frame of a source without an end, and gets the source back when lost."""
 
@@ -1032,8 +1086,8 @@ class LiveCamera:
         self._waits = 0.0           # since when there is a frame that has not been given out; s, as _arrived
         self.signal, self._pace = Signal(), Pace(source)
         self._name = camera_name(source.value) if source.kind == "camera" else None
-        self._hung = []             # threads whose reads have not returned
-        self._alone, self._left = alone, None  # left: the last of those threads, when it was said that no more is begun
+        self._alone, self._hung = alone, []     # threads whose reads have not returned
+        self._left = None                       # the last of them, when it was said that no more is begun
         self._start_reading()
 
     def _start_reading(self):
@@ -1046,30 +1100,31 @@ class LiveCamera:
         return threading.current_thread() is self._reader and not self._closed
 
     def _read(self):
-        attempt = 0
+        attempt, first = 0, None
         while self._current():
-            capture = None
+            capture = showing = None
             try:
                 self._started = time.monotonic() + 2 * CAMERA_TIMEOUT / 1000.0  # some are opened twice
                 capture = self._open(found_again(self.source, self._name), self.flip)
-                straight, length = straighten(capture, self.source, self.flip), length_of(capture, self.source)
-                self._started = opened = time.monotonic()
+                straight = straighten(capture, self.source, self.flip)
+                showing = Showing(capture, self.source, first) if self.source.kind == "url" else None
+                first, self._started = first or showing, time.monotonic()
                 self.signal.opened()
                 while self._current():
                     good = capture.grab()
+                    if good and showing:
+                        showing.grabbed()
                     if good and not self._pace.wants(time.monotonic()):
                         continue
                     good, frame = capture.retrieve() if good else (False, None)
                     if not good:
-                        self.ended = length and (self.source.value.startswith("http")
-                                                 or time.monotonic() - opened > 0.9 * length)
+                        self.ended = bool(showing and showing.is_over())
                         break
-                    if length:  # a recording is sent as fast as it can be
-                        ahead = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0 - (time.monotonic() - opened)
-                        self._pause(min(max(0.0, ahead), 1.0))
+                    if showing:
+                        self._pause(showing.early(frame))
                     if self._take(straight(frame)):
                         attempt = 0
-                    elif time.monotonic() - max(opened, self._arrived) >= PICTURE_STILL:
+                    elif time.monotonic() - max(self._started, self._arrived) >= PICTURE_STILL:
                         break
             except DoorcamError as error:
                 self._fail(error)
@@ -1079,7 +1134,7 @@ class LiveCamera:
                 if capture is not None:
                     capture.release()
             if not self._ever:
-                return self._fail(DoorcamError(why_not_open(self.source)))
+                return self._fail(DoorcamError(why_not_open(self.source, bool(showing and showing.length))))
             if self.ended:
                 return
             self._pause(RECONNECT_PAUSES[min(attempt, len(RECONNECT_PAUSES) - 1)])
@@ -1110,8 +1165,7 @@ class LiveCamera:
 
     def _fail(self, error):
         with self._changed:
-            if not self._error:
-                self._error = error
+            self._error = self._error or error
             self._changed.notify_all()
 
     def has_new(self):
