@@ -362,6 +362,7 @@ CAMERA_STALLED = 12.0         # s without a frame after which a read that does n
 CAMERA_TIMEOUT = 8000         # ms after which opening or reading a network camera fails, where OpenCV can do that
 PIPELINE_TIMEOUT = 5.0        # s without a frame after which a GStreamer pipeline is ended and opened again
 HUNG_READERS = 5              # reads that never return, and their threads, that are put up with
+SENT = "!$&'()*+,;=~%"        # what stands in an address as it is, beside letters, digits and _.-
 FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 V4L_FOLDER = "/sys/class/video4linux"     # where the kernel lists cameras
 V4L_MAJOR = 81                # number of their devices' kind
@@ -388,8 +389,9 @@ class Source(typing.NamedTuple):
 
 def without_passwords(text):
     """The text as it may be printed: addresses in it without user, password, and what follows a ?, = or ;"""
+    text = re.sub(r"(\w+://)(?:(?!\w+://).)*@", r"\1***@", text, flags=re.DOTALL)  # a password may have spaces
     text = re.sub(r"(\w+:/*)?[^\s'\"/:=]*(?:(?<=://)|:)\S*@", r"\1***@", text)
-    return re.sub(r"(\w+:/[^\s?=;'\"]*[?=;])[^\s'\"]+", r"\1***", text)
+    return re.sub(r"(\w+:/[^\s?=;'\"]*[?=;])[^\s'\"]+(?:\s+[^\s'\"]*=[^\s'\"]*)*", r"\1***", text)
 
 
 def video_number(path):
@@ -415,19 +417,29 @@ def parse_source(text):
         return Source("demo", text)
     if not text.strip() or "\0" in text:
         raise ValueError("it is empty")
-    if os.path.exists(text):
-        return Source("file", text)
     address = re.match(r"^\s*([a-zA-Z][a-zA-Z0-9+.-]*)(:/.+?)\s*$", text)
+    if os.path.isfile(text) or os.path.exists(text) and not address:
+        return Source("file", text)
     if address and address.group(1).lower() == "file":  # file:///a%20b, file://machine/a%20b, file:/a%20b
         path = re.sub(r"^:(//[^/]*(?=/)|//)?", "", address.group(2))
         return Source("file", path if os.path.exists(path) else urllib.parse.unquote(path))
     if " ! " in text or address:
         text.encode()  # UnicodeEncodeError, a ValueError, where it is no text
-    if " ! " in text:
-        return Source("pipeline", text)
     if address and address.group(2).startswith("://"):
-        return Source("url", address.group(1).lower() + address.group(2))
-    return Source("file", text)
+        return Source("url", address.group(1).lower() + as_sent(address.group(2)))
+    return Source("pipeline" if " ! " in text else "file", text)
+
+
+def as_sent(address):
+    """An address from its :// on as browsers send it: what may not stand there by its code, and a password, be it
+    empty, with every user; that may have a / ? or # in it."""
+    user, secret, host, rest = re.match(
+        r"(?s)://(?:(?!\[|[^/?#@]*:\d*(?:[/?#]|$))([^/?#@:]*)(:[^@]*(?:@[^/?#@]*)*)?@)?([^/?#]*)(.*)", address).groups()
+    with contextlib.suppress(UnicodeError):  # some ask their own network for a name as it is
+        host = host.encode("idna").decode()
+    if user is not None:
+        host = "%s:%s@%s" % (urllib.parse.quote(user, SENT), urllib.parse.quote((secret or "")[1:], SENT), host)
+    return "://" + host + urllib.parse.quote(rest, SENT + "/?#[]@:|{}^\\")
 
 
 def is_recording(source):
@@ -609,10 +621,10 @@ def rate_of(capture):
 
 def go_direct(address):
     """Keeps FFmpeg from asking a proxy for a camera in one's own network."""
-    host = re.match(r"^\w+://(?:[^/?#]*@)?([^/?#:]+)", address)
+    host = re.match(r"^\w+://(?:[^/?#]*@)?\[?((?<=\[)[^]]+|[^/?#:]+)", address)
     with contextlib.suppress(OSError, ValueError):
-        if host and "http_proxy" in os.environ and (
-                ipaddress.ip_address(socket.gethostbyname(host.group(1))).is_private):
+        if host and "http_proxy" in os.environ and any(
+                ipaddress.ip_address(found[4][0]).is_private for found in socket.getaddrinfo(host.group(1), None)):
             os.environ["no_proxy"] = "%s,%s" % (host.group(1), os.environ.get("no_proxy", ""))
 
 
@@ -711,7 +723,9 @@ def why_not_open(source, recorded=False):
                 "install opencv-python" % (source, cv2.__version__, PIP))
     if source.kind == "file":
         if not os.path.exists(source.value):
-            return "%s does not exist, neither as a recording nor as a camera" % str(source)
+            hint = ": an address begins with rtsp:// or http://" if re.match(r"\w+:|[\w-]+(\.[\w-]+)+[:/]",
+                                                                             source.value) else ""
+            return "%s does not exist, neither as a recording nor as a camera%s" % (source, hint)
         if not os.access(source.value, os.R_OK) or os.path.isdir(source.value):
             return "the recording %s cannot be read: it must be a video file that you may read" % str(source)
         return "%s is not a video that OpenCV can read, or it is damaged" % str(source)

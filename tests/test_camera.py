@@ -2,6 +2,7 @@
 
 All servers are this machine's own, and every wait is bounded.
 """
+import base64
 import contextlib
 import functools
 import http.server
@@ -200,6 +201,7 @@ class HttpCamera(http.server.ThreadingHTTPServer if hasattr(http.server, "Thread
     def __init__(self, port=0):
         super().__init__(("127.0.0.1", port), HttpHandler)
         self.mode, self.size, self.rate, self.frames, self.lie = "run", (640, 480), 20.0, None, 0
+        self.guarded, self.asked = False, None  # whether it wants a password, and which it was given
         self.address = "http://anna:geheim@127.0.0.1:%d/video" % self.server_address[1]
         self.shown = "http://***@127.0.0.1:%d/video" % self.server_address[1]
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -218,6 +220,11 @@ class HttpHandler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
+        if self.server.guarded and "Authorization" not in self.headers:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            return self.end_headers()
+        self.server.asked = self.headers.get("Authorization")
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
@@ -311,6 +318,25 @@ def test_an_http_camera_that_announces_its_pictures_wrongly_is_read(http_camera,
     assert len(watcher.frames) - start > 20  # of 40
 
 
+@pytest.mark.parametrize("password, sent", [
+    ("ge heim", "ge heim"), ("a/b?c#d@e", "a/b?c#d@e"), ("100%", "100%"), ("p%40w", "p@w"),
+    ("gr\u00fc\u00df", "gr\u00fc\u00df"), ("a:b[c]{d}|^\"<>\\`", "a:b[c]{d}|^\"<>\\`")])
+def test_a_password_may_have_any_letters(http_camera, watch, password, sent):
+    http_camera.guarded = True
+    watch(http_camera.address.replace("geheim", password)).wait_for_frames(2)
+    assert base64.b64decode(http_camera.asked.split()[1]).decode() == "anna:" + sent
+
+
+@pytest.mark.parametrize("address, host", [
+    ("http://[::1]:80/x", "::1"), ("rtsp://u:p@[fd00::1]/", "fd00::1"), ("http://localhost/", "localhost"),
+    ("http://u:p@192.168.1.5:81/", "192.168.1.5"), ("http://8.8.8.8/", None)])
+def test_which_addresses_are_one_s_own(monkeypatch, address, host):
+    monkeypatch.setenv("http_proxy", "http://proxy")
+    monkeypatch.setenv("no_proxy", "")
+    doorcam.go_direct(address)
+    assert os.environ["no_proxy"] == (host + "," if host else "")
+
+
 def test_a_camera_in_one_s_own_network_is_asked_directly(http_camera, watch, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:%d" % free_port())
     monkeypatch.setenv("no_proxy", "example.org")
@@ -380,8 +406,9 @@ def test_a_recording_of_no_known_length_ends_once_it_was_seen(tmp_path, name, ch
 
 
 def test_a_recording_that_cannot_be_read_from_its_beginning_is_named(tmp_path):
-    subprocess.run([tool("ffmpeg"), "-v", "error", "-i", write_clip(tmp_path / "clip.avi", visit_frames(50)), "-qp", "0",
-                    str(tmp_path / "clip.mp4")], check=True)  # its table is at its end
+    """Its table is at its end."""
+    clip = write_clip(tmp_path / "clip.avi", visit_frames(50))
+    subprocess.run([tool("ffmpeg"), "-v", "error", "-i", clip, "-qp", "0", str(tmp_path / "clip.mp4")], check=True)
     with serving(Sender, tmp_path) as address:
         status, _, err = run_doorcam("--source", address + "clip.mp4", "--headless", folder=tmp_path, seconds=60)
     assert status == 1

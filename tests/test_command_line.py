@@ -410,7 +410,8 @@ def test_people_are_not_squashed(clip, tmp_path, sar, flip, options, shape):
 @pytest.mark.parametrize("arguments", [
     ["rtsp://anna:geheim@cam/1"], ["--flip", "rtsp://anna:geheim@cam/1"], ["--sauce=rtsp://anna:geheim@cam/1"],
     ["--scale", "http://cam/?pw=geheim"], ["list", "rtsp://cam/user=anna_password=geheim.sdp"],
-    ["--faces", "rtsp://anna:geheim@cam/1", "list"], ["anna:geheim@cam/1"], ["--source", "anna:geheim@cam/1"]])
+    ["--faces", "rtsp://anna:geheim@cam/1", "list"], ["anna:geheim@cam/1"], ["--source", "anna:geheim@cam/1"],
+    ["rtsp://anna:ge geheim@cam/1"], ["--scale", "http://cam/?user=a b&pw=geheim c"]])
 def test_a_misplaced_address_shows_no_password(tmp_path, arguments):
     status, out, err = run_doorcam(*(["--headless"] + arguments), folder=tmp_path)
     assert status in (1, 2)
