@@ -317,6 +317,31 @@ def mean_encoding(encodings):
     return mean / (np.linalg.norm(mean) or 1.0)
 
 
+def is_no_file(path):
+    """Whether what lies at a path is no file: a device, a pipe, a socket, a folder. Nothing, too, may become one."""
+    with contextlib.suppress(OSError):
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    return False
+
+
+def open_file(path, **more):
+    """Opens a file to be read. OSError for what is none: a device may have no end, and a pipe would be waited for."""
+    if is_no_file(path):
+        raise OSError(errno.EINVAL, "it is no file")
+    return open(path, **more)
+
+
+def open_to_write(path):
+    """Opens a file to add to, which is made for the user alone, or a device or a pipe. OSError for a pipe that nobody
+    reads, and for a disk."""
+    flags = os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | (os.O_WRONLY if is_no_file(path) else os.O_RDWR)
+    file = open(os.open(path, flags, 0o600), "r+b", 0)
+    if stat.S_ISBLK(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no file")
+    return file
+
+
 def say(text):
     """One line for the user, on standard error, without control codes."""
     put_line("doorcam: " + printable(without_passwords(str(text))), sys.stderr)
@@ -389,7 +414,7 @@ class Source(typing.NamedTuple):
 
 def without_passwords(text):
     """The text as it may be printed: addresses in it without user, password, and what follows a ?, = or ;"""
-    text = re.sub(r"(\w+://)(?:(?!\w+://).)*@", r"\1***@", text, flags=re.DOTALL)  # a password may have spaces
+    text = re.sub(r"(?s)(\w+://)[^\s/?#:@]*:(?:(?!\w+://).)*@", r"\1***@", text)  # a password may have spaces
     text = re.sub(r"(\w+:/*)?[^\s'\"/:=]*(?:(?<=://)|:)\S*@", r"\1***@", text)
     return re.sub(r"(\w+:/[^\s?=;'\"]*[?=;])[^\s'\"]+(?:\s+[^\s'\"]*=[^\s'\"]*)*", r"\1***", text)
 
@@ -593,7 +618,8 @@ def open_with_ffmpeg(source):
     """The cv2.VideoCapture of a file or an address, opened or not. MJPEG that announces its pictures wrongly, or not
     at all, is read by the pictures alone."""
     if source.kind == "file":
-        return cv2.VideoCapture("file:" + source.value, cv2.CAP_FFMPEG)  # a colon in the name would be a protocol's
+        with written_to(source.value):
+            return cv2.VideoCapture("file:" + source.value, cv2.CAP_FFMPEG)  # a colon in the name: a protocol's
     limits = [[cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, CAMERA_TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, CAMERA_TIMEOUT]
               ] if hasattr(cv2, "CAP_PROP_READ_TIMEOUT_MSEC") else []  # since OpenCV 4.5.2
     go_direct(source.value)
@@ -605,6 +631,19 @@ def open_with_ffmpeg(source):
         with ffmpeg_options(os.environ.get(FFMPEG_OPTIONS, "") + "|input_format;mjpeg"):
             capture = cv2.VideoCapture(source.value, cv2.CAP_FFMPEG, *limits)
     return capture
+
+
+@contextlib.contextmanager
+def written_to(path):
+    """Waits until somebody writes to a pipe, if that is what lies at the path: FFmpeg would wait deaf to signals.
+    DoorcamError if nobody does for a while."""
+    if not os.path.exists(path) or not stat.S_ISFIFO(os.stat(path).st_mode):
+        yield
+        return
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK)) as end:  # closed once FFmpeg reads: a writer has a reader
+        if not select.select([end], [], [], CAMERA_STALLED)[0]:
+            raise DoorcamError("nobody writes to the pipe %s: start that first" % path)
+        yield
 
 
 def length_of(capture, source):
@@ -4215,9 +4254,7 @@ def read_file(path):
     """The bytes of a known-faces file as they lie on the disk, None if there is none. DoorcamError if it may not be
     read."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a device may have no end, and opening a pipe would wait
-            raise DoorcamError("%s is no file: name another one with --faces" % path)
-        with open(path, "rb") as file:
+        with open_file(path, mode="rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_FILE:
                 raise DoorcamError("%s is larger than %d MB: it is no known-faces file; move it away"
@@ -4414,7 +4451,7 @@ def load_in_steps(path, metric, live=False):
 def keep_private(path):
     """Takes from others the right to read the file, which a copy of a file that all may read has."""
     with contextlib.suppress(OSError):
-        if os.stat(path).st_mode & 0o007:
+        if os.stat(path).st_mode & 0o007 and not is_no_file(path):
             os.chmod(path, 0o600)
             if not os.stat(path).st_mode & 0o007:  # some file systems only seem to obey
                 put_line(printable("%s could be read by others: it is now readable for you alone" % path))
@@ -4565,6 +4602,8 @@ def lock_known_faces(path):
     The lock is on a file beside it, for a save replaces the file itself; it ends with the process that holds it.
     """
     name = os.path.realpath(path) + ".lock"
+    if is_no_file(path):
+        raise DoorcamError("%s is no file: name another one with --faces" % path)
     try:
         lock = open(os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
     except OSError as error:
@@ -5654,6 +5693,7 @@ class EventLog:
         self.path, self._failed, self._waiting = path, False, collections.deque()
         self._header = self.HEADER if doors else self.HEADER[:-1]
         self._headed, self._lost, self._again = False, 0, math.inf  # _again: when to try again, s
+        self._pipe = None           # or a device, which stays open
         try:
             self._append([])
         except OSError as error:
@@ -5661,9 +5701,10 @@ class EventLog:
 
     def _append(self, rows):
         """Adds whole rows or none. The file is opened each time: another program may have replaced it. What is no file,
-        as a pipe, gets the header once, and is not waited for."""
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
-        with open(os.open(self.path, flags, 0o600), "r+b", 0) as file:  # 0600: people's days
+        as a pipe, gets the header once, is not waited for, and stays open: closed, it would end for who reads it."""
+        with contextlib.ExitStack() as stack:
+            file, self._pipe = self._pipe or open_to_write(self.path), None
+            stack.enter_context(file)
             state = os.fstat(file.fileno())
             size = state.st_size if stat.S_ISREG(state.st_mode) else int(self._headed)
             text = io.StringIO(newline="")
@@ -5684,6 +5725,9 @@ class EventLog:
                     file.truncate(size)
                 raise
             self._headed = True
+            if not stat.S_ISREG(state.st_mode):
+                self._pipe = file
+                stack.pop_all()
 
     def tell(self, event, name, frame=None):
         """Appends the event, of a visitor of that name; what cannot be written is said once and written as soon as it
@@ -5722,6 +5766,8 @@ class EventLog:
             self._write()
         if self._waiting:
             say("%s could not be written: %d lines are lost" % (self.path, self._lost + len(self._waiting)))
+        if self._pipe:
+            self._pipe.close()
 
 
 def spreadsheet_text(text):
@@ -5859,7 +5905,8 @@ def parse_broker(text):
     """The Broker of an address, or of the first line of a file, so that the password stands in no list of processes.
     ValueError if it is neither; OSError if the file cannot be read."""
     if os.path.exists(text):
-        with open(text, encoding="utf-8-sig", errors="replace") as file:
+        with open(os.open(text, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8-sig", errors="replace") as file:
+            os.set_blocking(file.fileno(), True)  # a pipe is read, but nobody is waited for who would write to it
             text = file.readline(1000).strip()
     parts = urllib.parse.urlsplit(text.encode().decode())  # ValueError, too, if these are no letters
     tls = {"mqtt": False, "mqtts": True}.get(parts.scheme)
@@ -6125,7 +6172,7 @@ class Mask:
 
     def __init__(self, path):
         try:
-            with open(path, "rb") as file:  # by Python: OpenCV ends the process at a name that is not UTF-8
+            with open_file(path, mode="rb") as file:  # by Python: OpenCV ends the process at a name that is not UTF-8
                 data = file.read(MASK_BYTES)
             picture = turned(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), orientation(data))
             grey = cv2.cvtColor(to_bgr(picture), cv2.COLOR_BGR2GRAY)
@@ -6994,7 +7041,7 @@ def read_visits(path, newest=math.inf):
     """
     visits = {}
     try:
-        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+        with open_file(path, encoding="utf-8", errors="replace", newline="") as file:
             if os.fstat(file.fileno()).st_size > newest:
                 file.seek(os.fstat(file.fileno()).st_size - newest)
             for line in file:  # one by one, for an unfinished one must not take others with it
@@ -7084,9 +7131,14 @@ def report_visitors(options):
     visits = read_visits(options.log) if options.log else None
     page = report_page(visitors, visits, time.time()).encode("utf-8")
     try:
+        if is_no_file(options.file):
+            with open_to_write(options.file) as file:
+                os.set_blocking(file.fileno(), True)
+                file.write(page)
+                return 0  # what goes on in a pipe, as the output may be one, is the page alone
         with contextlib.suppress(FileNotFoundError):
             with open(options.file, "rb") as file:
-                if b'content="doorcam"' not in file.read(500):
+                if b'content="doorcam"' not in (file.read(500) or b'content="doorcam"'):
                     raise DoorcamError("%s is no page of doorcam's: name another file, or remove it first"
                                        % options.file)
         replace_file(options.file, lambda file: file.write(page))

@@ -377,6 +377,21 @@ def test_a_recording_may_have_a_name_that_is_no_text(clip, tmp_path):
     assert run_doorcam("--source", name, "--headless", folder=tmp_path)[::2] == (0, "")
 
 
+@pytest.mark.parametrize("pause", [0, 2, None])
+def test_a_recording_may_come_by_a_pipe(tmp_path, monkeypatch, pause):
+    clip, path = write_clip(tmp_path / "clip.mkv", visit_frames(10)), str(tmp_path / "pipe")
+    os.mkfifo(path)
+    monkeypatch.setattr(doorcam, "CAMERA_STALLED", 1.0 if pause is None else 30.0)
+    frames = doorcam.read_recording(doorcam.parse_source(path), "none", 0.0)
+    if pause is None:
+        with pytest.raises(doorcam.DoorcamError, match="nobody writes to the pipe"):
+            next(frames)
+        return
+    with subprocess.Popen(["sh", "-c", "sleep %d; cat '%s' > '%s'" % (pause, clip, path)]) as writer:
+        assert [read_number(frame) for frame, _ in frames] == list(range(10))
+        assert writer.wait(30) == 0
+
+
 @pytest.mark.parametrize("arguments", [["--headless", "--source", "7"], ["list"]])
 def test_a_folder_that_is_gone_is_named(tmp_path, arguments):
     gone = tmp_path / "gone"

@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import resource
+import socket
 import stat
 import subprocess
 import sys
@@ -745,13 +746,16 @@ def test_a_file_that_may_not_be_read(path, tmp_path, arguments):
     assert numbers_in(path) == [1]
 
 
-@pytest.mark.parametrize("make", (os.mkdir, os.mkfifo))
+@pytest.mark.parametrize("make", (os.mkdir, os.mkfifo, lambda path: socket.socket(socket.AF_UNIX).bind(path),
+                                  lambda path: os.symlink("/dev/null", path)))
 @pytest.mark.parametrize("arguments", (("list",), ("name", "1", "Anna"), ("--source", "demo", "--headless")))
 def test_what_is_no_file(path, tmp_path, make, arguments):
     make(path)
-    status, _, err = run_doorcam("--faces", path, *arguments, folder=tmp_path, seconds=30)
-    assert status == 1
-    one_line(err, path)
+    before = mode_of(path)
+    status, out, err = run_doorcam("--faces", path, *arguments, folder=tmp_path, seconds=30)
+    assert status == 1 and "readable" not in out
+    one_line(err, path, "is no file")
+    assert mode_of(path) == before and not os.path.exists(os.path.realpath(path) + ".lock")
 
 
 def test_a_device_without_an_end_is_not_read():
