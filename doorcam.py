@@ -373,7 +373,11 @@ def printable(text):
 DEFAULT_RATE = 25.0           # frames a second of a recording that does not say
 CAMERA_AHEAD = 60.0           # s of pictures that no camera sends too soon: an address that does has a recording
 JUMP_SECONDS = 2.0            # and more between two frames of a recording: a pause, or a wrong time stamp,
-JUMP_FRAMES = 5               # which it is not if so many frames go on from there
+JUMP_FRAMES = 5               # which it is not if so many frames go on from there,
+JUMP_LASTS = 1.0              # and so many s of them,
+JUMP_BYTES = 1 << 26          # or as many as memory is taken for: they are held back until then
+STEP_LEAST = 0.004            # s between two frames; less was made up, for time stamps must ascend in a file
+COUNTED_BYTES = 1 << 27       # of a recording's file; a larger one is believed how long it says to be
 CAMERA_BACK = 3               # frames after which it is back: a dying connection, too, may give half a frame
 PICTURE_STILL = 11.0          # s in which not one pixel changed: no picture any more. An encoder may repeat a still
                               # scene from key frame to key frame, at most 10 s in most cameras; and some delay
@@ -890,45 +894,74 @@ def read_recording(source, flip, start):
 
 
 def recording_seconds(source):
-    """How long a recording seems to be, 0 where that is unknown: so long ago it begins, that nothing in it is in the
-    future."""
+    """How long a recording is by its time stamps, or seems to be, 0 where that is unknown: so long ago it begins, that
+    nothing in it is in the future."""
     if source.kind != "file" or not os.path.isfile(source.value):  # a named pipe can be read only once
         return 0.0
     capture = open_with_ffmpeg(named_in_text(source))
     rate, count = rate_of(capture), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    seconds = count / rate if 0 < count < 1e8 else 0.0
+    if os.path.getsize(source.value) <= COUNTED_BYTES and capture.set(cv2.CAP_PROP_FORMAT, -1):  # nothing is decoded
+        ends = collections.deque(in_time(stamped_frames(capture, capture.grab), 1 / rate), 2)
+        seconds = 2 * ends[-1][1] - ends[0][1] if ends else seconds
     capture.release()
-    return count / rate if 0 < count < 1e8 else 0.0
+    return seconds
 
 
-def stamped_frames(capture):
-    """The frames of a capture, each with the position, in s, that it is stamped with."""
-    good, frame = capture.read()
-    while good:
+def stamped_frames(capture, read=None):
+    """The frames of a capture, each with the position, in s, that it is stamped with. read: its grab, for the positions
+    alone."""
+    while True:
+        good, frame = (read(), None) if read else capture.read()
+        if not good:
+            return
         yield frame, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-        good, frame = capture.read()
 
 
 def in_time(frames, step):
-    """(frame, seconds since the first) for each (frame, position). Some have no position, then it is one `step` later,
-    some a wrong one: after a jump frames are held back until the old positions go on, or the new ones have lasted.
-    Then it was a pause, if they ascend, or else a new count."""
-    last, moment, held = None, -step, []
-    for frame, position in frames:
+    """(frame, seconds since the first) for each (frame, position). Some have no position, or the one before's, then it
+    is one `step` later, some a wrong one: after a jump frames are held back until the old positions go on, or the new
+    ones have lasted. Then it was a pause, if they ascend, or else a new count, or the first of all were wrong."""
+    last, moment, zero, held, usual = None, -step, 0.0, [], 0.0  # zero: when position 0 was; usual: s to the next one
+    for count, (frame, position) in enumerate(frames, 1):
         held.append((frame, position))
-        last = position - step if last is None else last
-        goes_on = 0 <= position - last <= JUMP_SECONDS + step * len(held)
-        if not goes_on and len(held) < JUMP_FRAMES:
+        if last is None:
+            last, zero = position - step, -position
+        goes_on = 0 <= position - last <= max(JUMP_SECONDS + step * len(held), 3 * usual)
+        if not goes_on and not has_lasted(held, step):
             continue
         stamps = [last] + [one for _, one in held]
-        right = all(one < other for one, other in zip(stamps, stamps[1:]))
-        even = (position - last) / len(held) if goes_on and position > last else step
-        for (one, _), before, after in zip(held, stamps, stamps[1:]):
-            moment += after - before if right else even
+        if goes_on:  # those in between were wrong
+            stamps = [last + (position - last) * number / len(held) for number in range(len(stamps))]
+        gaps = [after - before for before, after in zip(stamps, stamps[1:])]
+        known = goes_on or is_pause(gaps, count - len(held))
+        for (one, _), stamp, gap in zip(held, stamps[1:], gaps):
+            if not known or gap < STEP_LEAST:
+                moment += step
+            else:
+                moment = zero + stamp if zero + stamp > moment else moment + gap / 2  # it is ahead after such steps
             yield one, moment
-        last, held = position, []
+        if not known or moment - zero - position > JUMP_SECONDS:
+            zero = moment - position
+        last, held, usual = position, [], gaps[-1] if known else 0.0
+        step = min(step, 1.5 * usual) if usual >= STEP_LEAST else step  # a wrong stamp spoils the rate that a file says
     for one, _ in held:
         moment += step
         yield one, moment
+
+
+def has_lasted(held, step):
+    """Whether so many frames have been held back since a jump that it was no wrong position."""
+    return len(held) >= JUMP_FRAMES and (len(held) * step >= JUMP_LASTS
+                                         or len(held) * getattr(held[0][0], "nbytes", 0) >= JUMP_BYTES)
+
+
+def is_pause(gaps, before):
+    """Whether a jump that has lasted was a pause: the gaps to each frame, that of the jump first; before: how many
+    frames there were. After a few, those were wrong, unless all are far apart."""
+    within = gaps[1:]
+    return (min(gaps) > 0 and sum(within) > STEP_LEAST * len(within)
+            and (before >= JUMP_FRAMES or max(within) > JUMP_SECONDS))
 
 
 def length_said(head):

@@ -329,10 +329,46 @@ def moments(positions, step=0.1):
 
 
 STEPS = [round(0.1 * number, 3) for number in range(60)]
+AHEAD = 37600.0
+
+
+@pytest.mark.parametrize("places", [
+    range(1), range(3), range(57, 60), range(20, 29), range(0, 60, 2), range(1, 60, 3), range(1, 60), range(3, 60),
+    list(range(0, 60, 7)) + list(range(1, 60, 7))])
+def test_time_stamps_that_are_hours_ahead_move_nothing(places):
+    assert moments([one + AHEAD * (number in places) for number, one in enumerate(STEPS)]) == pytest.approx(STEPS)
+
+
+@pytest.mark.parametrize("positions, length", [
+    ([0.0] + [AHEAD] * 59, 5.9), (STEPS[:30] + [AHEAD + 1e-4 * one for one in range(30)], 5.9),  # made to ascend
+    (STEPS[:30] + [2.9 + 1e-4 * one for one in range(30)] + [one + 3 for one in STEPS], 11.0),
+    ([STEPS[number // 3 * 3] for number in range(60)], 5.9), ([one // 0.5 * 0.5 for one in STEPS], 5.9),
+    (STEPS[::-1], 5.9), ([-one for one in STEPS], 5.9), (STEPS[:3] + STEPS[:30] + STEPS[:27], 5.9)])
+def test_time_stamps_that_stand_still_or_go_back(positions, length):
+    found = moments(positions)
+    assert found == sorted(found) and found[0] == 0 and found[-1] == pytest.approx(length, abs=0.31)
+
+
+def test_a_frame_now_and_then_has_its_time():
+    for count in range(2, 40):
+        assert round(moments([10.0 * one for one in range(count)])[-1] / (count - 1), 6) in (10.0, 0.1)
+    assert moments([10.0 * one for one in range(33)])[-1] == 320
+
+
+@pytest.mark.parametrize("name, options", [
+    ("ahead.mp4", ["-c:v", "libx264", "-bf", "0", "-bsf:v",
+                   "setts=ts=if(eq(N\\,20)\\,TS+37600/TB\\,TS)"]),  # all after it are made to ascend
+    ("first.mkv", ["-c:v", "copy", "-bsf:v", "setts=ts=if(gte(N\\,1)\\,TS+37600/TB\\,TS)"]),
+    ("none.mkv", ["-c:v", "copy", "-bsf:v", "setts=ts=0"]), ("raw.h264", ["-r", "25"]), ("bare.mjpeg", ["-r", "25"])])
+def test_a_recording_ends_now_whatever_its_time_stamps(clip, tmp_path, name, options):
+    source = doorcam.parse_source(by_ffmpeg(tmp_path / name, clip, *options))
+    *_, (_, last) = doorcam.read_recording(source, "none", 0.0)
+    assert last == pytest.approx(3.0, abs=0.8) and doorcam.recording_seconds(source) == pytest.approx(last, abs=0.5)
 
 
 @pytest.mark.parametrize("wrong", [37600.0, -1.0, 0.0, 12.0])
-@pytest.mark.parametrize("places", [(20,), (20, 40), (20, 21), (59,)])
+@pytest.mark.parametrize("places", [(20,), (20, 40), (20, 21), (59,), (57, 58, 59),
+                                    tuple(range(20, 28)), tuple(range(3, 60, 4))])
 def test_a_wrong_time_stamp_moves_nothing(wrong, places):
     assert moments([wrong if number in places else one for number, one in enumerate(STEPS)]) == STEPS
 
