@@ -363,6 +363,21 @@ def put_line(line, file=None):
                     os.dup2(before.fileno(), file.fileno())
 
 
+def check_threads(count=1):
+    """RuntimeError if the system does not give so many threads: FFmpeg then opens nothing, and OpenCV's networks
+    compute nonsense; neither says why."""
+    end, threads = threading.Event(), []
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=end.wait)
+            thread.start()
+            threads.append(thread)
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
+
+
 def printable(text):
     """The text without what a terminal would obey instead of show."""
     return "".join(char if char.isprintable() or char in "\u200c\u200d" else "?" for char in str(text))
@@ -602,6 +617,7 @@ def open_capture(source, flip="none"):
         capture = open_interlaced_or_not(named_in_text(source))
     if not capture.isOpened():
         capture.release()
+        check_threads(1 + (os.cpu_count() or 1))  # as many as FFmpeg may want
         raise DoorcamError(why_not_open(source))
     return capture
 
@@ -1804,6 +1820,7 @@ class OpenCVEngine(Engine):
         return self.NEAR_SIDE / float(max(1, place[2] - place[0], box_width(place)))
 
     def detect(self, picture, near):
+        check_threads()
         height, width = picture.shape[:2]
         if near:  # always of one size: see _detector
             picture = cv2.copyMakeBorder(picture, 0, self.NEAR_SIDE - height, 0, self.NEAR_SIDE - width,
@@ -4257,7 +4274,7 @@ def read_known_faces(data, before=()):
 def why(error):
     """The reason of an exception in a few words, on one line."""
     if lacks_memory(error):
-        return "too little memory"
+        return "too little memory" + ", or room for threads" * ("start new thread" in str(error))
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     line = re.sub(r" in file .+:\d+\. code: \d+, reason:", ":", (str(error).splitlines() or [""])[0])  # dlib's of CUDA
@@ -4679,8 +4696,12 @@ class Saver:
             self._due = time.monotonic() + SAVE_PERIOD
             changed = set(self.book.changed)
             self._begun += 1
-            self._thread = threading.Thread(target=self._save, args=(self.book.snapshot(), changed))
-            self._thread.start()
+            thread = threading.Thread(target=self._save, args=(self.book.snapshot(), changed))
+            try:
+                thread.start()
+                self._thread = thread
+            except RuntimeError:  # the system gives no more: then the frame waits
+                thread.run()
 
     def save_soon(self):
         """Has all that has changed so far saved at the next turn; what saved() is to be asked for."""

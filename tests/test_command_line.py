@@ -754,6 +754,26 @@ def test_want_of_memory_is_no_fault_of_doorcam_s(monkeypatch, capsys, error):
     assert "too little memory, or room for threads: end other programs" in one_line(capsys.readouterr().err)
 
 
+@pytest.fixture
+def no_threads(monkeypatch):
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+    monkeypatch.setattr(doorcam.threading.Thread, "start", refused)
+
+
+def test_want_of_threads_is_no_fault_of_a_recording(tmp_path, no_threads):
+    """FFmpeg opens nothing then, as if it were no video."""
+    (tmp_path / "clip.avi").write_text("no video")
+    with pytest.raises(RuntimeError) as error:
+        doorcam.open_capture(doorcam.parse_source(str(tmp_path / "clip.avi")))
+    assert doorcam.why(error.value) == "too little memory, or room for threads"
+
+
+def test_without_threads_opencv_does_not_say_that_nobody_is_there(opencv_engine, no_threads):
+    with pytest.raises(RuntimeError, match="new thread"):
+        opencv_engine.faces(doorcam.Look(next(visit_frames()), 1.0, True, []))
+
+
 def test_opencv_s_want_of_memory_is_known(tmp_path):
     """An error as this OpenCV makes it."""
     program = ("import os, resource, sys; sys.path.insert(0, %r); import doorcam, numpy\n"

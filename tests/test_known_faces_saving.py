@@ -286,6 +286,21 @@ def test_what_changes_during_a_save_is_saved_at_its_time(path, slow_disk, monkey
     assert slow_disk.saved == [[1], [1, 8]]
 
 
+def test_where_no_thread_can_be_had_the_book_is_saved_all_the_same(path, monkeypatch):
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    book = files.own_book(2)
+    book.changed.add(1)
+    saver = doorcam.Saver(path, book)
+    asked = saver.save_soon()
+    saver.save_when_due()
+    assert numbers_in(path) == [1, 2] and saver.saved(asked) and not book.changed
+    book.name(2, "Anna")
+    saver.close()
+    assert doorcam.load_known_faces(path, doorcam.DLIB).visitors[2].name == "Anna"
+
+
 def test_a_failed_save_is_tried_again_in_a_while_and_at_the_end(path, slow_disk, capsys, monkeypatch):
     book = files.own_book(1)
     saver = doorcam.Saver(path, book)
