@@ -6230,7 +6230,7 @@ class Mask:
                 data = file.read(MASK_BYTES)
             picture = turned(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), orientation(data))
             grey = cv2.cvtColor(to_bgr(picture), cv2.COLOR_BGR2GRAY)
-        except (AttributeError, OSError, ValueError, cv2.error):
+        except (AttributeError, OSError, TypeError, ValueError, cv2.error):
             raise DoorcamError("%s is no picture that can be read: --mask takes a PNG or JPEG, black where nothing is "
                                "to be seen" % path)
         if picture.ndim == 3 and picture.shape[2] == 4:
@@ -6303,7 +6303,7 @@ class Notify:
     def __init__(self, environment=os.environ):
         address, period = environment.get("NOTIFY_SOCKET", ""), environment.get("WATCHDOG_USEC", "")
         self.wanted, self._address = bool(address), "\0" + address[1:] if address[:1] == "@" else address
-        self._period = int(period) / 4e6 if period.isdigit() else math.inf  # s: four times within the time that it has
+        self._period = int(period) / 4e6 if period.isdecimal() else math.inf  # s: four times within the time that it has
         self._due, self._status, self._status_due = -math.inf, None, -math.inf
 
     def tell(self, status, works):

@@ -863,6 +863,21 @@ def test_a_mask_of_any_name_is_read_or_named(folder, clip, name):
         assert err == "" if expected == 0 else one_line(err, "no picture that can be read")
 
 
+@pytest.mark.parametrize("ending, number", [("jpg", 1), ("jpg", 3), ("jpg", 6), ("png", 8)])
+def test_a_mask_that_is_cut_is_refused_however_the_camera_was_held(tmp_path, ending, number):
+    """As a picture of a kind that OpenCV does not read, HEIC, which says that, too."""
+    path = str(tmp_path / ("mask." + ending))
+    exif = Image.Exif()
+    exif[0x112] = number
+    Image.new("L", (64, 48)).save(path, exif=exif)
+    with open(path, "rb") as file:
+        data = file.read()
+    with open(path, "wb") as file:
+        file.write(b"\0" + data[1:])
+    with pytest.raises(doorcam.DoorcamError, match="is no picture"):
+        doorcam.Mask(path)
+
+
 def test_a_mask_that_is_a_pipe_is_not_waited_for(folder, clip):
     os.mkfifo(str(folder / "mask.png"))
     status, _, err = run_doorcam("--source", clip, "--headless", "--mask", "mask.png", folder=folder, seconds=30)
