@@ -320,6 +320,31 @@ def mean_encoding(encodings):
     return mean / (np.linalg.norm(mean) or 1.0)
 
 
+def is_no_file(path):
+    """Whether what lies at a path is no file: a device, a pipe, a socket, a folder. Nothing, too, may become one."""
+    with contextlib.suppress(OSError):
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    return False
+
+
+def open_file(path, **more):
+    """Opens a file to be read. OSError for what is none: a device may have no end, and a pipe would be waited for."""
+    if is_no_file(path):
+        raise OSError(errno.EINVAL, "it is no file")
+    return open(path, **more)
+
+
+def open_to_write(path):
+    """Opens a file to add to, which is made for the user alone, or a device or a pipe. OSError for a pipe that nobody
+    reads, and for a disk."""
+    flags = os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | (os.O_WRONLY if is_no_file(path) else os.O_RDWR)
+    file = open(os.open(path, flags, 0o600), "r+b", 0)
+    if stat.S_ISBLK(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no file")
+    return file
+
+
 def say(text):
     """One line for the user, on standard error, without control codes."""
     put_line("doorcam: " + printable(without_passwords(str(text))), sys.stderr)
@@ -341,6 +366,21 @@ def put_line(line, file=None):
                     os.dup2(before.fileno(), file.fileno())
 
 
+def check_threads(count=1):
+    """RuntimeError if the system does not give so many threads: FFmpeg then opens nothing, and OpenCV's networks
+    compute nonsense; neither says why."""
+    end, threads = threading.Event(), []
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=end.wait)
+            thread.start()
+            threads.append(thread)
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
+
+
 def printable(text):
     """The text without what a terminal would obey instead of show."""
     return "".join(char if char.isprintable() or char in "\u200c\u200d" else "?" for char in str(text))
@@ -349,8 +389,13 @@ def printable(text):
 # ------------------------------------------------------------------------------------------------------ camera
 
 DEFAULT_RATE = 25.0           # frames a second of a recording that does not say
+CAMERA_AHEAD = 60.0           # s of pictures that no camera sends too soon: an address that does has a recording
 JUMP_SECONDS = 2.0            # and more between two frames of a recording: a pause, or a wrong time stamp,
-JUMP_FRAMES = 5               # which it is not if so many frames go on from there
+JUMP_FRAMES = 5               # which it is not if so many frames go on from there,
+JUMP_LASTS = 1.0              # and so many s of them,
+JUMP_BYTES = 1 << 26          # or as many as memory is taken for: they are held back until then
+STEP_LEAST = 0.004            # s between two frames; less was made up, for time stamps must ascend in a file
+COUNTED_BYTES = 1 << 27       # of a recording's file; a larger one is believed how long it says to be
 CAMERA_BACK = 3               # frames after which it is back: a dying connection, too, may give half a frame
 PICTURE_STILL = 11.0          # s in which not one pixel changed: no picture any more. An encoder may repeat a still
                               # scene from key frame to key frame, at most 10 s in most cameras; and some delay
@@ -364,6 +409,7 @@ CAMERA_STALLED = 12.0         # s without a frame after which a read that does n
 CAMERA_TIMEOUT = 8000         # ms after which opening or reading a network camera fails, where OpenCV can do that
 PIPELINE_TIMEOUT = 5.0        # s without a frame after which a GStreamer pipeline is ended and opened again
 HUNG_READERS = 5              # reads that never return, and their threads, that are put up with
+SENT = "!$&'()*+,;=~%"        # what stands in an address as it is, beside letters, digits and _.-
 FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 OPENING, OPTIONS_READ = threading.Lock(), 1.0   # there is one environment for all threads; s after which OpenCV has
                               # read its options there: it does so when it begins to open something
@@ -398,8 +444,9 @@ class Source(typing.NamedTuple):
 
 def without_passwords(text):
     """The text as it may be printed: addresses in it without user, password, and what follows a ?, = or ;"""
+    text = re.sub(r"(?s)(\w+://)[^\s/?#:@]*:(?:(?!\w+://).)*@", r"\1***@", text)  # a password may have spaces
     text = re.sub(r"(\w+:/*)?[^\s'\"/:=]*(?:(?<=://)|:)\S*@", r"\1***@", text)
-    return re.sub(r"(\w+:/[^\s?=;'\"]*[?=;])[^\s'\"]+", r"\1***", text)
+    return re.sub(r"(\w+:/[^\s?=;'\"]*[?=;])[^\s'\"]+(?:\s+[^\s'\"]*=[^\s'\"]*)*", r"\1***", text)
 
 
 def video_number(path):
@@ -425,19 +472,29 @@ def parse_source(text):
         return Source("demo", text)
     if not text.strip() or "\0" in text:
         raise ValueError("it is empty")
-    if os.path.exists(text):
-        return Source("file", text)
     address = re.match(r"^\s*([a-zA-Z][a-zA-Z0-9+.-]*)(:/.+?)\s*$", text)
+    if os.path.isfile(text) or os.path.exists(text) and not address:
+        return Source("file", text)
     if address and address.group(1).lower() == "file":  # file:///a%20b, file://machine/a%20b, file:/a%20b
         path = re.sub(r"^:(//[^/]*(?=/)|//)?", "", address.group(2))
         return Source("file", path if os.path.exists(path) else urllib.parse.unquote(path))
     if " ! " in text or address:
         text.encode()  # UnicodeEncodeError, a ValueError, where it is no text
-    if " ! " in text:
-        return Source("pipeline", text)
     if address and address.group(2).startswith("://"):
-        return Source("url", address.group(1).lower() + address.group(2))
-    return Source("file", text)
+        return Source("url", address.group(1).lower() + as_sent(address.group(2)))
+    return Source("pipeline" if " ! " in text else "file", text)
+
+
+def as_sent(address):
+    """An address from its :// on as browsers send it: what may not stand there by its code, and a password, be it
+    empty, with every user; that may have a / ? or # in it."""
+    user, secret, host, rest = re.match(
+        r"(?s)://(?:(?!\[|[^/?#@]*:\d*(?:[/?#]|$))([^/?#@:]*)(:[^@]*(?:@[^/?#@]*)*)?@)?([^/?#]*)(.*)", address).groups()
+    with contextlib.suppress(UnicodeError):  # some ask their own network for a name as it is
+        host = host.encode("idna").decode()
+    if user is not None:
+        host = "%s:%s@%s" % (urllib.parse.quote(user, SENT), urllib.parse.quote((secret or "")[1:], SENT), host)
+    return "://" + host + urllib.parse.quote(rest, SENT + "/?#[]@:|{}^\\")
 
 
 def is_recording(source):
@@ -571,6 +628,7 @@ def open_capture(source, flip="none"):
         capture = open_interlaced_or_not(named_in_text(source))
     if not capture.isOpened():
         capture.release()
+        check_threads(1 + (os.cpu_count() or 1))  # as many as FFmpeg may want
         raise DoorcamError(why_not_open(source))
     return capture
 
@@ -591,7 +649,8 @@ def open_with_ffmpeg(source):
     """The cv2.VideoCapture of a file or an address, opened or not. MJPEG that announces its pictures wrongly, or not
     at all, is read by the pictures alone."""
     if source.kind == "file":
-        return ffmpeg_capture("file:" + source.value)  # a colon in the name would be a protocol's
+        with written_to(source.value):
+            return ffmpeg_capture("file:" + source.value)  # a colon in the name would be a protocol's
     limits = [[cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, CAMERA_TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, CAMERA_TIMEOUT]
               ] if hasattr(cv2, "CAP_PROP_READ_TIMEOUT_MSEC") else []  # since OpenCV 4.5.2
     go_direct(source.value)
@@ -604,18 +663,37 @@ def open_with_ffmpeg(source):
     return capture
 
 
+@contextlib.contextmanager
+def written_to(path):
+    """Waits until somebody writes to a pipe, if that is what lies at the path: FFmpeg would wait deaf to signals.
+    DoorcamError if nobody does for a while."""
+    if not os.path.exists(path) or not stat.S_ISFIFO(os.stat(path).st_mode):
+        yield
+        return
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK)) as end:  # closed once FFmpeg reads: a writer has a reader
+        if not select.select([end], [], [], CAMERA_STALLED)[0]:
+            raise DoorcamError("nobody writes to the pipe %s: start that first" % path)
+        yield
+
+
 def length_of(capture, source):
     """Seconds that an address says its stream lasts; 0 for a camera's, which does not end, and for other sources."""
     frames = capture.get(cv2.CAP_PROP_FRAME_COUNT) if source.kind == "url" else 0
-    return frames / max(1.0, capture.get(cv2.CAP_PROP_FPS)) if frames > 1 else 0
+    return frames / rate_of(capture) if frames > 1 else 0
+
+
+def rate_of(capture):
+    """Frames a second, as a recording or an address says, or a guess."""
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    return rate if 0.5 <= rate <= 1000 else DEFAULT_RATE
 
 
 def go_direct(address):
     """Keeps FFmpeg from asking a proxy for a camera in one's own network."""
-    host = re.match(r"^\w+://(?:[^/?#]*@)?([^/?#:]+)", address)
+    host = re.match(r"^\w+://(?:[^/?#]*@)?\[?((?<=\[)[^]]+|[^/?#:]+)", address)
     with contextlib.suppress(OSError, ValueError):
-        if host and "http_proxy" in os.environ and (
-                ipaddress.ip_address(socket.gethostbyname(host.group(1))).is_private):
+        if host and "http_proxy" in os.environ and any(
+                ipaddress.ip_address(found[4][0]).is_private for found in socket.getaddrinfo(host.group(1), None)):
             os.environ["no_proxy"] = "%s,%s" % (host.group(1), os.environ.get("no_proxy", ""))
 
 
@@ -701,8 +779,9 @@ def in_graph(text):
     return text
 
 
-def why_not_open(source):
-    """One line for a source that cannot be opened: what is wrong and the ways out."""
+def why_not_open(source, recorded=False):
+    """One line for a source that cannot be opened: what is wrong and the ways out. recorded: an address that says how
+    long its stream lasts, and gives no picture."""
     if source.kind == "camera":
         device = "/dev/video%d" % source.value
         if not os.path.exists(device):
@@ -718,7 +797,9 @@ def why_not_open(source):
                 "install opencv-python" % (source, cv2.__version__, PIP))
     if source.kind == "file":
         if not os.path.exists(source.value):
-            return "%s does not exist, neither as a recording nor as a camera" % str(source)
+            hint = ": an address begins with rtsp:// or http://" if re.match(r"\w+:|[\w-]+(\.[\w-]+)+[:/]",
+                                                                             source.value) else ""
+            return "%s does not exist, neither as a recording nor as a camera%s" % (source, hint)
         if not os.access(source.value, os.R_OK) or os.path.isdir(source.value):
             return "the recording %s cannot be read: it must be a video file that you may read" % str(source)
         return "%s is not a video that OpenCV can read, or it is damaged" % str(source)
@@ -727,6 +808,8 @@ def why_not_open(source):
                 "sudo systemctl restart nvargus-daemon" % str(source))
     if source.kind == "pipeline":
         return "the pipeline %s gives no picture: try it with gst-launch-1.0" % str(source)
+    if recorded:
+        return "the recording %s cannot be read from where it is: copy it to this machine first" % str(source)
     return ("%s cannot be opened: check that it is switched on and that the address and the password are right"
             % str(source))
 
@@ -827,8 +910,7 @@ def read_recording(source, flip, start):
     """
     capture = open_capture(source)
     try:
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        rate = rate if 0.5 <= rate <= 1000 else DEFAULT_RATE
+        rate = rate_of(capture)
         expected, count, straight = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0, straighten(capture, source, flip)
         for frame, moment in in_time(stamped_frames(capture), 1 / rate):
             count += 1
@@ -843,45 +925,74 @@ def read_recording(source, flip, start):
 
 
 def recording_seconds(source):
-    """How long a recording seems to be, 0 where that is unknown: so long ago it begins, that nothing in it is in the
-    future."""
+    """How long a recording is by its time stamps, or seems to be, 0 where that is unknown: so long ago it begins, that
+    nothing in it is in the future."""
     if source.kind != "file" or not os.path.isfile(source.value):  # a named pipe can be read only once
         return 0.0
     capture = open_with_ffmpeg(named_in_text(source))
-    rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    rate, count = rate_of(capture), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    seconds = count / rate if 0 < count < 1e8 else 0.0
+    if os.path.getsize(source.value) <= COUNTED_BYTES and capture.set(cv2.CAP_PROP_FORMAT, -1):  # nothing is decoded
+        ends = collections.deque(in_time(stamped_frames(capture, capture.grab), 1 / rate), 2)
+        seconds = 2 * ends[-1][1] - ends[0][1] if ends else seconds
     capture.release()
-    return count / rate if 0.5 <= rate <= 1000 and 0 < count < 1e8 else 0.0
+    return seconds
 
 
-def stamped_frames(capture):
-    """The frames of a capture, each with the position, in s, that it is stamped with."""
-    good, frame = capture.read()
-    while good:
+def stamped_frames(capture, read=None):
+    """The frames of a capture, each with the position, in s, that it is stamped with. read: its grab, for the positions
+    alone."""
+    while True:
+        good, frame = (read(), None) if read else capture.read()
+        if not good:
+            return
         yield frame, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-        good, frame = capture.read()
 
 
 def in_time(frames, step):
-    """(frame, seconds since the first) for each (frame, position). Some have no position, then it is one `step` later,
-    some a wrong one: after a jump frames are held back until the old positions go on, or the new ones have lasted.
-    Then it was a pause, if they ascend, or else a new count."""
-    last, moment, held = None, -step, []
-    for frame, position in frames:
+    """(frame, seconds since the first) for each (frame, position). Some have no position, or the one before's, then it
+    is one `step` later, some a wrong one: after a jump frames are held back until the old positions go on, or the new
+    ones have lasted. Then it was a pause, if they ascend, or else a new count, or the first of all were wrong."""
+    last, moment, zero, held, usual = None, -step, 0.0, [], 0.0  # zero: when position 0 was; usual: s to the next one
+    for count, (frame, position) in enumerate(frames, 1):
         held.append((frame, position))
-        last = position - step if last is None else last
-        goes_on = 0 <= position - last <= JUMP_SECONDS + step * len(held)
-        if not goes_on and len(held) < JUMP_FRAMES:
+        if last is None:
+            last, zero = position - step, -position
+        goes_on = 0 <= position - last <= max(JUMP_SECONDS + step * len(held), 3 * usual)
+        if not goes_on and not has_lasted(held, step):
             continue
         stamps = [last] + [one for _, one in held]
-        right = all(one < other for one, other in zip(stamps, stamps[1:]))
-        even = (position - last) / len(held) if goes_on and position > last else step
-        for (one, _), before, after in zip(held, stamps, stamps[1:]):
-            moment += after - before if right else even
+        if goes_on:  # those in between were wrong
+            stamps = [last + (position - last) * number / len(held) for number in range(len(stamps))]
+        gaps = [after - before for before, after in zip(stamps, stamps[1:])]
+        known = goes_on or is_pause(gaps, count - len(held))
+        for (one, _), stamp, gap in zip(held, stamps[1:], gaps):
+            if not known or gap < STEP_LEAST:
+                moment += step
+            else:
+                moment = zero + stamp if zero + stamp > moment else moment + gap / 2  # it is ahead after such steps
             yield one, moment
-        last, held = position, []
+        if not known or moment - zero - position > JUMP_SECONDS:
+            zero = moment - position
+        last, held, usual = position, [], gaps[-1] if known else 0.0
+        step = min(step, 1.5 * usual) if usual >= STEP_LEAST else step  # a wrong stamp spoils the rate that a file says
     for one, _ in held:
         moment += step
         yield one, moment
+
+
+def has_lasted(held, step):
+    """Whether so many frames have been held back since a jump that it was no wrong position."""
+    return len(held) >= JUMP_FRAMES and (len(held) * step >= JUMP_LASTS
+                                         or len(held) * getattr(held[0][0], "nbytes", 0) >= JUMP_BYTES)
+
+
+def is_pause(gaps, before):
+    """Whether a jump that has lasted was a pause: the gaps to each frame, that of the jump first; before: how many
+    frames there were. After a few, those were wrong, unless all are far apart."""
+    within = gaps[1:]
+    return (min(gaps) > 0 and sum(within) > STEP_LEAST * len(within)
+            and (before >= JUMP_FRAMES or max(within) > JUMP_SECONDS))
 
 
 def length_said(head):
@@ -1040,6 +1151,51 @@ class Pace:
                 self._source, round(rate)))
 
 
+class Showing:
+    """What one opening of an address gives. It may be a recording, which is sent as fast as it can be, and which ends:
+    after the time that it says to last, or, if it says none, when it has been the same, from its first picture to its
+    end, as the first time. If that was too fast to see anybody, it is shown once more."""
+
+    def __init__(self, capture, source, first=None):
+        """first: the Showing of the first opening, if this is not it."""
+        self._capture, self._source, self._first, self._again = capture, source, first, 0
+        self.length, self._step, self._opened = length_of(capture, source), 1 / rate_of(capture), time.monotonic()
+        self._timed = capture.get(cv2.CAP_PROP_FOURCC) != cv2.VideoWriter_fourcc(*"MJPG")  # whose times are made up
+        self._count, self._picture, self._moves = 0, None, False
+        self._stamp = self._position = self._said = 0.0  # s: of the frame; of all steps to it; of those that are said
+
+    def grabbed(self):
+        """The next frame has come."""
+        before, self._stamp = self._stamp, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+        step = min(self._stamp - before, 1.0) if self._stamp > before else self._step  # a wrong one moves little
+        self._position += step
+        self._said += step if self._timed and self._stamp > before else 0.0
+        self._count += 1
+
+    def early(self, frame):
+        """How many seconds too soon this frame, the newest, has come, at most 1."""
+        if self._picture is None:
+            self._picture = frame
+        self._moves = self._moves or not same_picture(frame, self._picture)
+        known = self._position <= self.length or self._first and self._count <= self._first._again
+        ahead = self._position if known else self._said - CAMERA_AHEAD
+        return min(max(0.0, ahead - (time.monotonic() - self._opened)), 1.0)
+
+    def is_over(self):
+        """At its end: whether it was a recording's, and has been seen."""
+        if 0 < 0.9 * self.length < self._position < 1.1 * self.length + 1:
+            return True
+        again = (self._first is not None and self._moves and self._position > 1 and self._count == self._first._count
+                 and same_picture(self._picture, self._first._picture))
+        if again:
+            self._first._again = self._count
+        over = again and self._position < 2 * (time.monotonic() - self._opened)
+        if over and self.length:
+            say("the recording %s ends after %s; it says to last %s" % (
+                self._source, duration(self._position), duration(self.length)))
+        return over
+
+
 class LiveCamera:
     """A thread that always holds the newest frame of a source without an end, and gets the source back when lost."""
 
@@ -1054,8 +1210,8 @@ class LiveCamera:
         self._waits = 0.0           # since when there is a frame that has not been given out; s, as _arrived
         self.signal, self._pace = Signal(), Pace(source)
         self._name = camera_name(source.value) if source.kind == "camera" else None
-        self._hung = []             # threads whose reads have not returned
-        self._alone, self._left = alone, None  # left: the last of those threads, when it was said that no more is begun
+        self._alone, self._hung = alone, []     # threads whose reads have not returned
+        self._left = None                       # the last of them, when it was said that no more is begun
         self._start_reading()
 
     def _start_reading(self):
@@ -1068,30 +1224,31 @@ class LiveCamera:
         return threading.current_thread() is self._reader and not self._closed
 
     def _read(self):
-        attempt = 0
+        attempt, first = 0, None
         while self._current():
-            capture = None
+            capture = showing = None
             try:
                 self._started = time.monotonic() + 2 * CAMERA_TIMEOUT / 1000.0  # some are opened twice
                 capture = self._open(found_again(self.source, self._name), self.flip)
-                straight, length = straighten(capture, self.source, self.flip), length_of(capture, self.source)
-                self._started = opened = time.monotonic()
+                straight = straighten(capture, self.source, self.flip)
+                showing = Showing(capture, self.source, first) if self.source.kind == "url" else None
+                first, self._started = first or showing, time.monotonic()
                 self.signal.opened()
                 while self._current():
                     good = capture.grab()
+                    if good and showing:
+                        showing.grabbed()
                     if good and not self._pace.wants(time.monotonic()):
                         continue
                     good, frame = capture.retrieve() if good else (False, None)
                     if not good:
-                        self.ended = length and (self.source.value.startswith("http")
-                                                 or time.monotonic() - opened > 0.9 * length)
+                        self.ended = bool(showing and showing.is_over())
                         break
-                    if length:  # a recording is sent as fast as it can be
-                        ahead = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0 - (time.monotonic() - opened)
-                        self._pause(min(max(0.0, ahead), 1.0))
+                    if showing:
+                        self._pause(showing.early(frame))
                     if self._take(straight(frame)):
                         attempt = 0
-                    elif time.monotonic() - max(opened, self._arrived) >= PICTURE_STILL:
+                    elif time.monotonic() - max(self._started, self._arrived) >= PICTURE_STILL:
                         break
             except DoorcamError as error:
                 self._fail(error)
@@ -1101,7 +1258,7 @@ class LiveCamera:
                 if capture is not None:
                     capture.release()
             if not self._ever:
-                return self._fail(DoorcamError(why_not_open(self.source)))
+                return self._fail(DoorcamError(why_not_open(self.source, bool(showing and showing.length))))
             if self.ended:
                 return
             self._pause(RECONNECT_PAUSES[min(attempt, len(RECONNECT_PAUSES) - 1)])
@@ -1132,8 +1289,7 @@ class LiveCamera:
 
     def _fail(self, error):
         with self._changed:
-            if not self._error:
-                self._error = error
+            self._error = self._error or error
             self._changed.notify_all()
 
     def has_new(self):
@@ -1687,6 +1843,7 @@ class OpenCVEngine(Engine):
         return self.NEAR_SIDE / float(max(1, place[2] - place[0], box_width(place)))
 
     def detect(self, picture, near):
+        check_threads()
         height, width = picture.shape[:2]
         if near:  # always of one size: see _detector
             picture = cv2.copyMakeBorder(picture, 0, self.NEAR_SIDE - height, 0, self.NEAR_SIDE - width,
@@ -4164,7 +4321,7 @@ def read_known_faces(data, before=()):
 def why(error):
     """The reason of an exception in a few words, on one line."""
     if lacks_memory(error):
-        return "too little memory"
+        return "too little memory" + ", or room for threads" * ("start new thread" in str(error))
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     line = re.sub(r" in file .+:\d+\. code: \d+, reason:", ":", (str(error).splitlines() or [""])[0])  # dlib's of CUDA
@@ -4194,9 +4351,7 @@ def read_file(path):
     """The bytes of a known-faces file as they lie on the disk, None if there is none. DoorcamError if it may not be
     read."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a device may have no end, and opening a pipe would wait
-            raise DoorcamError("%s is no file: name another one with --faces" % path)
-        with open(path, "rb") as file:
+        with open_file(path, mode="rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_FILE:
                 raise DoorcamError("%s is larger than %d MB: it is no known-faces file; move it away"
@@ -4393,7 +4548,7 @@ def load_in_steps(path, metric, live=False):
 def keep_private(path):
     """Takes from others the right to read the file, which a copy of a file that all may read has."""
     with contextlib.suppress(OSError):
-        if os.stat(path).st_mode & 0o007:
+        if os.stat(path).st_mode & 0o007 and not is_no_file(path):
             os.chmod(path, 0o600)
             if not os.stat(path).st_mode & 0o007:  # some file systems only seem to obey
                 put_line(printable("%s could be read by others: it is now readable for you alone" % path))
@@ -4544,6 +4699,8 @@ def lock_known_faces(path):
     The lock is on a file beside it, for a save replaces the file itself; it ends with the process that holds it.
     """
     name = os.path.realpath(path) + ".lock"
+    if is_no_file(path):
+        raise DoorcamError("%s is no file: name another one with --faces" % path)
     try:
         lock = open(os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+")
     except OSError as error:
@@ -4586,8 +4743,12 @@ class Saver:
             self._due = time.monotonic() + SAVE_PERIOD
             changed = set(self.book.changed)
             self._begun += 1
-            self._thread = threading.Thread(target=self._save, args=(self.book.snapshot(), changed))
-            self._thread.start()
+            thread = threading.Thread(target=self._save, args=(self.book.snapshot(), changed))
+            try:
+                thread.start()
+                self._thread = thread
+            except RuntimeError:  # the system gives no more: then the frame waits
+                thread.run()
 
     def save_soon(self):
         """Has all that has changed so far saved at the next turn; what saved() is to be asked for."""
@@ -5676,6 +5837,7 @@ class EventLog:
         self.path, self._failed, self._waiting = path, False, collections.deque()
         self._header = self.HEADER if doors else self.HEADER[:-1]
         self._headed, self._lost, self._again = False, 0, math.inf  # _again: when to try again, s
+        self._pipe = None           # or a device, which stays open
         try:
             self._append([])
         except OSError as error:
@@ -5683,9 +5845,10 @@ class EventLog:
 
     def _append(self, rows):
         """Adds whole rows or none. The file is opened each time: another program may have replaced it. What is no file,
-        as a pipe, gets the header once, and is not waited for."""
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
-        with open(os.open(self.path, flags, 0o600), "r+b", 0) as file:  # 0600: people's days
+        as a pipe, gets the header once, is not waited for, and stays open: closed, it would end for who reads it."""
+        with contextlib.ExitStack() as stack:
+            file, self._pipe = self._pipe or open_to_write(self.path), None
+            stack.enter_context(file)
             state = os.fstat(file.fileno())
             size = state.st_size if stat.S_ISREG(state.st_mode) else int(self._headed)
             text = io.StringIO(newline="")
@@ -5706,6 +5869,9 @@ class EventLog:
                     file.truncate(size)
                 raise
             self._headed = True
+            if not stat.S_ISREG(state.st_mode):
+                self._pipe = file
+                stack.pop_all()
 
     def tell(self, event, name, frame=None):
         """Appends the event, of a visitor of that name; what cannot be written is said once and written as soon as it
@@ -5744,6 +5910,8 @@ class EventLog:
             self._write()
         if self._waiting:
             say("%s could not be written: %d lines are lost" % (self.path, self._lost + len(self._waiting)))
+        if self._pipe:
+            self._pipe.close()
 
 
 def spreadsheet_text(text):
@@ -5881,7 +6049,8 @@ def parse_broker(text):
     """The Broker of an address, or of the first line of a file, so that the password stands in no list of processes.
     ValueError if it is neither; OSError if the file cannot be read."""
     if os.path.exists(text):
-        with open(text, encoding="utf-8-sig", errors="replace") as file:
+        with open(os.open(text, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8-sig", errors="replace") as file:
+            os.set_blocking(file.fileno(), True)  # a pipe is read, but nobody is waited for who would write to it
             text = file.readline(1000).strip()
     parts = urllib.parse.urlsplit(text.encode().decode())  # ValueError, too, if these are no letters
     tls = {"mqtt": False, "mqtts": True}.get(parts.scheme)
@@ -6147,11 +6316,11 @@ class Mask:
 
     def __init__(self, path):
         try:
-            with open(path, "rb") as file:  # by Python: OpenCV ends the process at a name that is not UTF-8
+            with open_file(path, mode="rb") as file:  # by Python: OpenCV ends the process at a name that is not UTF-8
                 data = file.read(MASK_BYTES)
             picture = turned(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), orientation(data))
             grey = cv2.cvtColor(to_bgr(picture), cv2.COLOR_BGR2GRAY)
-        except (AttributeError, OSError, ValueError, cv2.error):
+        except (AttributeError, OSError, TypeError, ValueError, cv2.error):
             raise DoorcamError("%s is no picture that can be read: --mask takes a PNG or JPEG, black where nothing is "
                                "to be seen" % path)
         if picture.ndim == 3 and picture.shape[2] == 4:
@@ -6224,7 +6393,7 @@ class Notify:
     def __init__(self, environment=os.environ):
         address, period = environment.get("NOTIFY_SOCKET", ""), environment.get("WATCHDOG_USEC", "")
         self.wanted, self._address = bool(address), "\0" + address[1:] if address[:1] == "@" else address
-        self._period = int(period) / 4e6 if period.isdigit() else math.inf  # s: four times within the time that it has
+        self._period = int(period) / 4e6 if period.isdecimal() else math.inf  # s: four times within the time that it has
         self._due, self._status, self._status_due = -math.inf, None, -math.inf
 
     def tell(self, status, works):
@@ -7038,7 +7207,7 @@ def read_visits(path, newest=math.inf):
     """
     visits = {}
     try:
-        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+        with open_file(path, encoding="utf-8", errors="replace", newline="") as file:
             if os.fstat(file.fileno()).st_size > newest:
                 file.seek(os.fstat(file.fileno()).st_size - newest)
             for line in file:  # one by one, for an unfinished one must not take others with it
@@ -7129,9 +7298,14 @@ def report_visitors(options):
     visits = read_visits(options.log) if options.log else None
     page = report_page(visitors, visits, time.time()).encode("utf-8")
     try:
+        if is_no_file(options.file):
+            with open_to_write(options.file) as file:
+                os.set_blocking(file.fileno(), True)
+                file.write(page)
+                return 0  # what goes on in a pipe, as the output may be one, is the page alone
         with contextlib.suppress(FileNotFoundError):
             with open(options.file, "rb") as file:
-                if b'content="doorcam"' not in file.read(500):
+                if b'content="doorcam"' not in (file.read(500) or b'content="doorcam"'):
                     raise DoorcamError("%s is no page of doorcam's: name another file, or remove it first"
                                        % options.file)
         replace_file(options.file, lambda file: file.write(page))

@@ -2,6 +2,7 @@
 
 All servers are this machine's own, and every wait is bounded.
 """
+import base64
 import contextlib
 import functools
 import http.server
@@ -200,6 +201,7 @@ class HttpCamera(http.server.ThreadingHTTPServer if hasattr(http.server, "Thread
     def __init__(self, port=0):
         super().__init__(("127.0.0.1", port), HttpHandler)
         self.mode, self.size, self.rate, self.frames, self.lie = "run", (640, 480), 20.0, None, 0
+        self.guarded, self.asked = False, None  # whether it wants a password, and which it was given
         self.address = "http://anna:geheim@127.0.0.1:%d/video" % self.server_address[1]
         self.shown = "http://***@127.0.0.1:%d/video" % self.server_address[1]
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -218,6 +220,11 @@ class HttpHandler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
+        if self.server.guarded and "Authorization" not in self.headers:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            return self.end_headers()
+        self.server.asked = self.headers.get("Authorization")
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
@@ -337,6 +344,25 @@ def test_an_http_camera_that_announces_its_pictures_wrongly_is_read(http_camera,
     assert len(watcher.frames) - start > 20  # of 40
 
 
+@pytest.mark.parametrize("password, sent", [
+    ("ge heim", "ge heim"), ("a/b?c#d@e", "a/b?c#d@e"), ("100%", "100%"), ("p%40w", "p@w"),
+    ("gr\u00fc\u00df", "gr\u00fc\u00df"), ("a:b[c]{d}|^\"<>\\`", "a:b[c]{d}|^\"<>\\`")])
+def test_a_password_may_have_any_letters(http_camera, watch, password, sent):
+    http_camera.guarded = True
+    watch(http_camera.address.replace("geheim", password)).wait_for_frames(2)
+    assert base64.b64decode(http_camera.asked.split()[1]).decode() == "anna:" + sent
+
+
+@pytest.mark.parametrize("address, host", [
+    ("http://[::1]:80/x", "::1"), ("rtsp://u:p@[fd00::1]/", "fd00::1"), ("http://localhost/", "localhost"),
+    ("http://u:p@192.168.1.5:81/", "192.168.1.5"), ("http://8.8.8.8/", None)])
+def test_which_addresses_are_one_s_own(monkeypatch, address, host):
+    monkeypatch.setenv("http_proxy", "http://proxy")
+    monkeypatch.setenv("no_proxy", "")
+    doorcam.go_direct(address)
+    assert os.environ["no_proxy"] == (host + "," if host else "")
+
+
 def test_a_camera_in_one_s_own_network_is_asked_directly(http_camera, watch, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:%d" % free_port())
     monkeypatch.setenv("no_proxy", "example.org")
@@ -344,21 +370,130 @@ def test_a_camera_in_one_s_own_network_is_asked_directly(http_camera, watch, mon
     assert "example.org" in os.environ["no_proxy"]
 
 
-def test_a_recording_at_an_address_ends(tmp_path):
-    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
-    write_clip(tmp_path / "clip.avi", visit_frames(50))
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+class Sender(http.server.SimpleHTTPRequestHandler):
+    """Sends files of a folder, and says no length: from the beginning to the end of the connection, or in chunks."""
+    chunked = False
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self.protocol_version = "HTTP/1.1" if self.chunked else "HTTP/1.0"
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Connection", "close")
+        if self.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        with open(self.translate_path(self.path), "rb") as file:
+            for part in iter(functools.partial(file.read, 1 << 16), b""):
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part) if self.chunked else part)
+        self.wfile.write(b"0\r\n\r\n" if self.chunked else b"")
+
+
+@contextlib.contextmanager
+def serving(handler, folder):
+    """The beginning of the addresses of the files in a folder."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
-        status, out, err = run_doorcam("--source", "http://127.0.0.1:%d/clip.avi" % server.server_address[1],
-                                       "--headless", "--log", "log.csv", folder=tmp_path, seconds=60)
+        yield "http://127.0.0.1:%d/" % server.server_address[1]
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_recording_at_an_address_ends(tmp_path):
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+    write_clip(tmp_path / "clip.avi", visit_frames(50))
+    with serving(http.server.SimpleHTTPRequestHandler, tmp_path) as address:
+        status, out, err = run_doorcam("--source", address + "clip.avi", "--headless", "--log", "log.csv",
+                                       folder=tmp_path, seconds=60)
     assert status == 0 and out.count("returned") == 1
     log = (tmp_path / "log.csv").read_text().splitlines()
     assert len(log) == 3 and 0 < float(log[-1].split(",")[5]) < 6  # a busy machine sees less of the visit
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("name", ["clip.ts", "clip.mjpeg", "clip.h264", "clip.mkv", "cut.mkv"])
+def test_a_recording_of_no_known_length_ends_once_it_was_seen(tmp_path, name, chunked):
+    shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
+    clip = write_clip(tmp_path / "clip.avi", visit_frames(50))
+    subprocess.run([tool("ffmpeg"), "-v", "error", "-i", clip, "-q:v", "3", str(tmp_path / name)], check=True)
+    if name == "cut.mkv":
+        os.truncate(str(tmp_path / name), os.path.getsize(str(tmp_path / name)) * 2 // 3)
+    with serving(type("Handler", (Sender,), {"chunked": chunked}), tmp_path) as address:
+        status, out, err = run_doorcam("--source", address + name, "--headless", folder=tmp_path, seconds=90)
+    assert status == 0 and out.count("returned") == 1 and out.count("left") == 1
+    if name == "cut.mkv":
+        one_line(err, "ends after", "it says to last 5s")
+    else:
+        assert err == ""
+
+
+def test_a_recording_that_cannot_be_read_from_its_beginning_is_named(tmp_path):
+    """Its table is at its end."""
+    clip = write_clip(tmp_path / "clip.avi", visit_frames(50))
+    subprocess.run([tool("ffmpeg"), "-v", "error", "-i", clip, "-qp", "0", str(tmp_path / "clip.mp4")], check=True)
+    with serving(Sender, tmp_path) as address:
+        status, _, err = run_doorcam("--source", address + "clip.mp4", "--headless", folder=tmp_path, seconds=60)
+    assert status == 1
+    one_line(err, address + "clip.mp4", "copy it to this machine")
+
+
+class FakeStream:
+    """What a Showing asks of a capture: pictures with these stamps, s; rate: that it says; length: s that it says."""
+
+    def __init__(self, stamps, rate=25.0, length=0.0, codec="H264"):
+        self._stamps, self.now = list(stamps), 0.0
+        self._says = {cv2.CAP_PROP_FPS: rate, cv2.CAP_PROP_FRAME_COUNT: rate * length,
+                      cv2.CAP_PROP_FOURCC: cv2.VideoWriter_fourcc(*codec)}
+
+    def get(self, what):
+        return 1000.0 * self._stamps[0] if what == cv2.CAP_PROP_POS_MSEC else self._says[what]
+
+    def shown(self, first=None, start=0, lasts=0.0):
+        """(Showing, longest wait) of its pictures, which came at once and then lasted so many seconds."""
+        showing, waits = doorcam.Showing(self, doorcam.parse_source("http://camera/"), first), []
+        for number in range(len(self._stamps)):
+            showing.grabbed()
+            waits.append(showing.early(np.full((16, 16, 3), (start + number) % 250, np.uint8)))
+            del self._stamps[:1]
+        showing._opened -= lasts
+        return showing, max(waits)
+
+
+TEN = [0.04 * number for number in range(250)]
+
+
+def test_a_camera_that_is_lost_early_is_no_recording():
+    """Not the first picture alone, nor the number of them, nor a length that some say."""
+    first, _ = FakeStream(TEN).shown()
+    for other in (FakeStream(TEN[:200]).shown(first, lasts=10), FakeStream(TEN).shown(first, 1, lasts=10),
+                  FakeStream(TEN, length=3600).shown(first, 1, lasts=10),
+                  FakeStream(TEN, length=2).shown(first, 1, lasts=10)):
+        assert not other[0].is_over()
+    assert FakeStream(TEN).shown(first, lasts=10)[0].is_over()
+
+
+def test_a_recording_is_shown_in_its_time_once_it_is_known():
+    first, waited = FakeStream(TEN).shown()
+    assert waited == 0 and not first.is_over()
+    again, waited = FakeStream(TEN).shown(first)
+    assert waited == 0 and not again.is_over()  # too fast to see anybody
+    last, waited = FakeStream(TEN).shown(first, lasts=10)
+    assert waited == 1 and last.is_over()
+    assert FakeStream(TEN, length=10).shown()[1] == 1
+
+
+@pytest.mark.parametrize("stamps, codec", [([0.0] * 9000, "H264"), ([0.04 * one for one in range(9000)], "MJPG")])
+def test_a_fast_camera_that_says_no_times_is_not_held_up(stamps, codec):
+    assert FakeStream(stamps, codec=codec).shown()[1] == 0
+
+
+def test_a_long_recording_is_held_up_soon():
+    assert FakeStream([0.04 * one for one in range(2000)]).shown()[1] == 1
+    assert FakeStream(TEN[:100] + [37600.0 + one for one in TEN]).shown()[1] == 0  # one jump is no long recording
 
 
 @pytest.mark.parametrize("address", ["rtsp://127.0.0.1/cam", "film.mp4"])

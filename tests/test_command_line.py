@@ -329,10 +329,46 @@ def moments(positions, step=0.1):
 
 
 STEPS = [round(0.1 * number, 3) for number in range(60)]
+AHEAD = 37600.0
+
+
+@pytest.mark.parametrize("places", [
+    range(1), range(3), range(57, 60), range(20, 29), range(0, 60, 2), range(1, 60, 3), range(1, 60), range(3, 60),
+    list(range(0, 60, 7)) + list(range(1, 60, 7))])
+def test_time_stamps_that_are_hours_ahead_move_nothing(places):
+    assert moments([one + AHEAD * (number in places) for number, one in enumerate(STEPS)]) == pytest.approx(STEPS)
+
+
+@pytest.mark.parametrize("positions, length", [
+    ([0.0] + [AHEAD] * 59, 5.9), (STEPS[:30] + [AHEAD + 1e-4 * one for one in range(30)], 5.9),  # made to ascend
+    (STEPS[:30] + [2.9 + 1e-4 * one for one in range(30)] + [one + 3 for one in STEPS], 11.0),
+    ([STEPS[number // 3 * 3] for number in range(60)], 5.9), ([one // 0.5 * 0.5 for one in STEPS], 5.9),
+    (STEPS[::-1], 5.9), ([-one for one in STEPS], 5.9), (STEPS[:3] + STEPS[:30] + STEPS[:27], 5.9)])
+def test_time_stamps_that_stand_still_or_go_back(positions, length):
+    found = moments(positions)
+    assert found == sorted(found) and found[0] == 0 and found[-1] == pytest.approx(length, abs=0.31)
+
+
+def test_a_frame_now_and_then_has_its_time():
+    for count in range(2, 40):
+        assert round(moments([10.0 * one for one in range(count)])[-1] / (count - 1), 6) in (10.0, 0.1)
+    assert moments([10.0 * one for one in range(33)])[-1] == 320
+
+
+@pytest.mark.parametrize("name, options", [
+    ("ahead.mp4", ["-c:v", "libx264", "-bf", "0", "-bsf:v",
+                   "setts=ts=if(eq(N\\,20)\\,TS+37600/TB\\,TS)"]),  # all after it are made to ascend
+    ("first.mkv", ["-c:v", "copy", "-bsf:v", "setts=ts=if(gte(N\\,1)\\,TS+37600/TB\\,TS)"]),
+    ("none.mkv", ["-c:v", "copy", "-bsf:v", "setts=ts=0"]), ("raw.h264", ["-r", "25"]), ("bare.mjpeg", ["-r", "25"])])
+def test_a_recording_ends_now_whatever_its_time_stamps(clip, tmp_path, name, options):
+    source = doorcam.parse_source(by_ffmpeg(tmp_path / name, clip, *options))
+    *_, (_, last) = doorcam.read_recording(source, "none", 0.0)
+    assert last == pytest.approx(3.0, abs=0.8) and doorcam.recording_seconds(source) == pytest.approx(last, abs=0.5)
 
 
 @pytest.mark.parametrize("wrong", [37600.0, -1.0, 0.0, 12.0])
-@pytest.mark.parametrize("places", [(20,), (20, 40), (20, 21), (59,)])
+@pytest.mark.parametrize("places", [(20,), (20, 40), (20, 21), (59,), (57, 58, 59),
+                                    tuple(range(20, 28)), tuple(range(3, 60, 4))])
 def test_a_wrong_time_stamp_moves_nothing(wrong, places):
     assert moments([wrong if number in places else one for number, one in enumerate(STEPS)]) == STEPS
 
@@ -377,6 +413,21 @@ def test_a_recording_may_have_a_name_that_is_no_text(clip, tmp_path):
     assert run_doorcam("--source", name, "--headless", folder=tmp_path)[::2] == (0, "")
 
 
+@pytest.mark.parametrize("pause", [0, 2, None])
+def test_a_recording_may_come_by_a_pipe(tmp_path, monkeypatch, pause):
+    clip, path = write_clip(tmp_path / "clip.mkv", visit_frames(10)), str(tmp_path / "pipe")
+    os.mkfifo(path)
+    monkeypatch.setattr(doorcam, "CAMERA_STALLED", 1.0 if pause is None else 30.0)
+    frames = doorcam.read_recording(doorcam.parse_source(path), "none", 0.0)
+    if pause is None:
+        with pytest.raises(doorcam.DoorcamError, match="nobody writes to the pipe"):
+            next(frames)
+        return
+    with subprocess.Popen(["sh", "-c", "sleep %d; cat '%s' > '%s'" % (pause, clip, path)]) as writer:
+        assert [read_number(frame) for frame, _ in frames] == list(range(10))
+        assert writer.wait(30) == 0
+
+
 @pytest.mark.parametrize("arguments", [["--headless", "--source", "7"], ["list"]])
 def test_a_folder_that_is_gone_is_named(tmp_path, arguments):
     gone = tmp_path / "gone"
@@ -410,7 +461,8 @@ def test_people_are_not_squashed(clip, tmp_path, sar, flip, options, shape):
 @pytest.mark.parametrize("arguments", [
     ["rtsp://anna:geheim@cam/1"], ["--flip", "rtsp://anna:geheim@cam/1"], ["--sauce=rtsp://anna:geheim@cam/1"],
     ["--scale", "http://cam/?pw=geheim"], ["list", "rtsp://cam/user=anna_password=geheim.sdp"],
-    ["--faces", "rtsp://anna:geheim@cam/1", "list"], ["anna:geheim@cam/1"], ["--source", "anna:geheim@cam/1"]])
+    ["--faces", "rtsp://anna:geheim@cam/1", "list"], ["anna:geheim@cam/1"], ["--source", "anna:geheim@cam/1"],
+    ["rtsp://anna:ge geheim@cam/1"], ["--scale", "http://cam/?user=a b&pw=geheim c"]])
 def test_a_misplaced_address_shows_no_password(tmp_path, arguments):
     status, out, err = run_doorcam(*(["--headless"] + arguments), folder=tmp_path)
     assert status in (1, 2)
@@ -700,6 +752,26 @@ def test_want_of_memory_is_no_fault_of_doorcam_s(monkeypatch, capsys, error):
     monkeypatch.setattr(doorcam, "read_book", fail)
     assert doorcam.main(["list"]) == 1
     assert "too little memory, or room for threads: end other programs" in one_line(capsys.readouterr().err)
+
+
+@pytest.fixture
+def no_threads(monkeypatch):
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+    monkeypatch.setattr(doorcam.threading.Thread, "start", refused)
+
+
+def test_want_of_threads_is_no_fault_of_a_recording(tmp_path, no_threads):
+    """FFmpeg opens nothing then, as if it were no video."""
+    (tmp_path / "clip.avi").write_text("no video")
+    with pytest.raises(RuntimeError) as error:
+        doorcam.open_capture(doorcam.parse_source(str(tmp_path / "clip.avi")))
+    assert doorcam.why(error.value) == "too little memory, or room for threads"
+
+
+def test_without_threads_opencv_does_not_say_that_nobody_is_there(opencv_engine, no_threads):
+    with pytest.raises(RuntimeError, match="new thread"):
+        opencv_engine.faces(doorcam.Look(next(visit_frames()), 1.0, True, []))
 
 
 def test_opencv_s_want_of_memory_is_known(tmp_path):

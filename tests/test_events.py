@@ -12,6 +12,7 @@ import re
 import resource
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -377,7 +378,32 @@ def test_a_log_that_is_a_pipe_has_one_header(tmp_path):
     for _ in range(3):
         log.tell(*event())
     assert [line.split(b",")[1] for line in os.read(reader, 10000).splitlines()] == [b"event"] + 3 * [b"returned"]
+    with pytest.raises(BlockingIOError):
+        os.read(reader, 1)  # it has not ended: who reads it waits for more
     os.close(reader)
+
+
+def test_a_log_that_is_a_pipe_waits_for_who_reads_it(tmp_path, capsys, monkeypatch):
+    path = str(tmp_path / "pipe")
+    os.mkfifo(path)
+    with pytest.raises(doorcam.DoorcamError, match="cannot be written"):
+        doorcam.EventLog(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    log = doorcam.EventLog(path)
+    os.close(reader)
+    for _ in range(3):
+        log.tell(*event())
+    assert "is added as soon as it can" in one_line(capsys.readouterr().err)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    log.close()
+    assert len(os.read(reader, 10000).splitlines()) == 3 and "is written again" in one_line(capsys.readouterr().err)
+    os.close(reader)
+
+
+def test_a_log_is_written_to_no_disk(monkeypatch):
+    monkeypatch.setattr(doorcam.stat, "S_ISBLK", stat.S_ISCHR)
+    with pytest.raises(doorcam.DoorcamError, match="it is no file"):
+        doorcam.EventLog("/dev/null")
 
 
 # --------------------------------------------------------------------------------------------------- --on-visit
@@ -835,6 +861,28 @@ def test_a_mask_of_any_name_is_read_or_named(folder, clip, name):
         status, out, err = run(folder, "--headless", "--source", clip, "--mask", os.fsdecode(name))
         assert status == expected, err
         assert err == "" if expected == 0 else one_line(err, "no picture that can be read")
+
+
+@pytest.mark.parametrize("ending, number", [("jpg", 1), ("jpg", 3), ("jpg", 6), ("png", 8)])
+def test_a_mask_that_is_cut_is_refused_however_the_camera_was_held(tmp_path, ending, number):
+    """As a picture of a kind that OpenCV does not read, HEIC, which says that, too."""
+    path = str(tmp_path / ("mask." + ending))
+    exif = Image.Exif()
+    exif[0x112] = number
+    Image.new("L", (64, 48)).save(path, exif=exif)
+    with open(path, "rb") as file:
+        data = file.read()
+    with open(path, "wb") as file:
+        file.write(b"\0" + data[1:])
+    with pytest.raises(doorcam.DoorcamError, match="is no picture"):
+        doorcam.Mask(path)
+
+
+def test_a_mask_that_is_a_pipe_is_not_waited_for(folder, clip):
+    os.mkfifo(str(folder / "mask.png"))
+    status, _, err = run_doorcam("--source", clip, "--headless", "--mask", "mask.png", folder=folder, seconds=30)
+    assert status == 1
+    one_line(err, "mask.png is no picture")
 
 
 def test_a_mask_of_the_wrong_kind_is_refused(folder, clip):

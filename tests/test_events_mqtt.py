@@ -1,6 +1,7 @@
 """--mqtt, against a real mosquitto: what Home Assistant is told, and what happens while there is no broker."""
 import glob
 import json
+import os
 import shutil
 import signal
 import socket
@@ -174,8 +175,9 @@ def test_an_address_is_taken_as_it_is_or_from_a_file(tmp_path, text, broker):
 
 @pytest.mark.parametrize("text", ["", "localhost", "http://localhost", "mqtt://", "mqtt://u:secret@host:x",
                                   "mqtt://u:se/cret@host", "mqtt://u:secret#@host", "mqtt://u:secret@host:99999",
-                                  "u:secret@host", "mqtt://[x", "no-such-file", "."])
+                                  "u:secret@host", "mqtt://[x", "no-such-file", ".", "pipe"])
 def test_what_is_no_address_is_refused_and_no_password_is_said(tmp_path, text):
+    os.mkfifo(str(tmp_path / "pipe"))  # to which nobody writes
     status, out, err = run_doorcam("--mqtt", text, folder=tmp_path)
     assert status == 2 and out == "" and "secret" not in err and "cret@" not in err
     one_line(err, "--mqtt")

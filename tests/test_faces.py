@@ -412,6 +412,12 @@ def test_good_sighting(metric):
     ("file:/a.mp4", "file", "/a.mp4"), ("file://a.mp4", "file", "a.mp4"),
     ("videotestsrc ! appsink", "pipeline", "videotestsrc ! appsink"),
     ("rtspsrc location=rtsp://cam ! appsink", "pipeline", "rtspsrc location=rtsp://cam ! appsink"),
+    ("rtsp://u:a ! b@cam", "url", "rtsp://u:a%20!%20b@cam"), ("http://u@cam/", "url", "http://u:@cam/"),
+    ("rtsp://u:p/s#?@x@cam:1/a b?c=ü d", "url", "rtsp://u:p%2Fs%23%3F%40x@cam:1/a%20b?c=%C3%BC%20d"),
+    ("http://u:p@w%40%@cam/[a]{b}", "url", "http://u:p%40w%40%@cam/[a]{b}"),
+    ("http://cam:80/a@b", "url", "http://cam:80/a@b"), ("http://cam/?m=a:b@c", "url", "http://cam/?m=a:b@c"),
+    ("http://[::1]:80/a@b:c", "url", "http://[::1]:80/a@b:c"), ("http://t\u00fcr.local:8/", "url",
+                                                                "http://xn--tr-xka.local:8/"),
     ("wow!.mp4", "file", "wow!.mp4"), ("$(reboot); rm x.mp4", "file", "$(reboot); rm x.mp4")])
 def test_what_a_source_means(text, kind, value):
     assert doorcam.parse_source(text) == doorcam.Source(kind, value)
@@ -425,6 +431,12 @@ def test_what_exists_as_a_file_is_a_file(tmp_path, monkeypatch, name):
     (tmp_path / name).write_text("")
     assert doorcam.parse_source(name) == doorcam.Source("file", name)
     assert doorcam.parse_source("file://%s/%s" % (tmp_path, name)).value == "%s/%s" % (tmp_path, name)
+
+
+def test_a_folder_is_no_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rtsp:" / "cam" / "1").mkdir(parents=True)
+    assert doorcam.parse_source("rtsp://cam/1") == doorcam.Source("url", "rtsp://cam/1")
 
 
 def test_a_link_to_a_video_device_is_a_camera(tmp_path):
@@ -455,7 +467,8 @@ def test_what_no_source_can_mean(text):
     ("rtsp://user:pass@cam/1", "rtsp://***@cam/1"), ("http://me@cam", "http://***@cam"),
     ("rtsp://cam/user=admin_password=geheim_channel=1.sdp", "rtsp://cam/user=***"),
     ("http://cam/a;geheim", "http://cam/a;***"), ("http://cam/a?b=geheim", "http://cam/a?***"),
-    ("rtmp://a:b:c@d@cam/1", "rtmp://***@cam/1")])
+    ("rtmp://a:b:c@d@cam/1", "rtmp://***@cam/1"), ("rtsp://a:ge heim@cam/1", "rtsp://***@cam/1"),
+    ("http://cam/a?b=c&d=ge heim", "http://cam/a?***")])
 def test_a_source_in_a_message_shows_no_password(text, shown):
     assert str(doorcam.parse_source(text)) == shown
 

@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import resource
+import socket
 import stat
 import subprocess
 import sys
@@ -283,6 +284,21 @@ def test_what_changes_during_a_save_is_saved_at_its_time(path, slow_disk, monkey
     begun(slow_disk, 2)
     slow_disk.let_go(saver)
     assert slow_disk.saved == [[1], [1, 8]]
+
+
+def test_where_no_thread_can_be_had_the_book_is_saved_all_the_same(path, monkeypatch):
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    book = files.own_book(2)
+    book.changed.add(1)
+    saver = doorcam.Saver(path, book)
+    asked = saver.save_soon()
+    saver.save_when_due()
+    assert numbers_in(path) == [1, 2] and saver.saved(asked) and not book.changed
+    book.name(2, "Anna")
+    saver.close()
+    assert doorcam.load_known_faces(path, doorcam.DLIB).visitors[2].name == "Anna"
 
 
 def test_a_failed_save_is_tried_again_in_a_while_and_at_the_end(path, slow_disk, capsys, monkeypatch):
@@ -745,13 +761,16 @@ def test_a_file_that_may_not_be_read(path, tmp_path, arguments):
     assert numbers_in(path) == [1]
 
 
-@pytest.mark.parametrize("make", (os.mkdir, os.mkfifo))
+@pytest.mark.parametrize("make", (os.mkdir, os.mkfifo, lambda path: socket.socket(socket.AF_UNIX).bind(path),
+                                  lambda path: os.symlink("/dev/null", path)))
 @pytest.mark.parametrize("arguments", (("list",), ("name", "1", "Anna"), ("--source", "demo", "--headless")))
 def test_what_is_no_file(path, tmp_path, make, arguments):
     make(path)
-    status, _, err = run_doorcam("--faces", path, *arguments, folder=tmp_path, seconds=30)
-    assert status == 1
-    one_line(err, path)
+    before = mode_of(path)
+    status, out, err = run_doorcam("--faces", path, *arguments, folder=tmp_path, seconds=30)
+    assert status == 1 and "readable" not in out
+    one_line(err, path, "is no file")
+    assert mode_of(path) == before and not os.path.exists(os.path.realpath(path) + ".lock")
 
 
 def test_a_device_without_an_end_is_not_read():

@@ -569,7 +569,7 @@ def test_nothing_is_said_for_a_process_that_does_not_answer(manager, tmp_path):
 
 
 @pytest.mark.parametrize("variables", [{}, {"NOTIFY_SOCKET": "/no/such/socket", "WATCHDOG_USEC": "many"},
-                                       {"NOTIFY_SOCKET": "@" + 200 * "x", "WATCHDOG_USEC": "-1"},
+                                       {"NOTIFY_SOCKET": "@" + 200 * "x", "WATCHDOG_USEC": "-1"}, {"WATCHDOG_USEC": "\u00b2"},
                                        {"NOTIFY_SOCKET": "vsock:2:1"}, {"WATCHDOG_USEC": "1000000"}])
 def test_without_a_manager_that_listens_nothing_is_missed(variables, capfd):
     notify = doorcam.Notify(variables)

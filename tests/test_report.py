@@ -6,6 +6,7 @@ import http.server
 import os
 import re
 import shutil
+import stat
 import subprocess
 import threading
 from html.parser import HTMLParser
@@ -257,9 +258,25 @@ def test_other_files_are_not_written_over(folder):
         assert before is None or (folder / name).read_bytes() == before
 
 
+def test_a_page_may_go_to_a_pipe_that_somebody_reads_to_a_device_and_into_an_empty_file(folder):
+    os.mkfifo(str(folder / "pipe"))
+    status, out, err = run(folder, "report", "pipe")
+    assert (status, out) == (1, "")
+    one_line(err, "pipe cannot be written")
+    with subprocess.Popen(["cat", "pipe"], cwd=str(folder), stdout=subprocess.PIPE) as reader:
+        assert run(folder, "report", "pipe") == (0, "", "")
+        page = reader.communicate(timeout=30)[0].decode()
+    assert len(Page(page).attributes("img")) == 2
+    assert run(folder, "report", "/dev/null") == (0, "", "") and stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert run(folder, "report", "/dev/full")[0] == 1
+    (folder / "empty.html").write_text("")
+    assert run(folder, "report", "empty.html")[0] == 0 and "<h1>" in (folder / "empty.html").read_text()
+
+
 def test_a_log_that_cannot_be_read_is_named(folder):
     (folder / "long.csv").write_text("x" * 300000 + "\n")
-    for name in ("missing.csv", ".", "long.csv"):
+    os.mkfifo(str(folder / "pipe"))
+    for name in ("missing.csv", ".", "long.csv", "pipe", "/dev/zero"):
         status, out, err = run(folder, "report", "--log", name)
         assert status == 1 and not (folder / "visitors.html").exists()
         one_line(err, name)
