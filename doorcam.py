@@ -366,9 +366,8 @@ def put_line(line, file=None):
                     os.dup2(before.fileno(), file.fileno())
 
 
-def check_threads(count=1):
-    """RuntimeError if the system does not give so many threads: FFmpeg then opens nothing, and OpenCV's networks
-    compute nonsense; neither says why."""
+def check_threads(count):
+    """RuntimeError if the system does not give so many threads: FFmpeg then opens nothing, and does not say why."""
     end, threads = threading.Event(), []
     try:
         for _ in range(count):
@@ -1843,7 +1842,6 @@ class OpenCVEngine(Engine):
         return self.NEAR_SIDE / float(max(1, place[2] - place[0], box_width(place)))
 
     def detect(self, picture, near):
-        check_threads()
         height, width = picture.shape[:2]
         if near:  # always of one size: see _detector
             picture = cv2.copyMakeBorder(picture, 0, self.NEAR_SIDE - height, 0, self.NEAR_SIDE - width,

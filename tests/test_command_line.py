@@ -769,11 +769,6 @@ def test_want_of_threads_is_no_fault_of_a_recording(tmp_path, no_threads):
     assert doorcam.why(error.value) == "too little memory, or room for threads"
 
 
-def test_without_threads_opencv_does_not_say_that_nobody_is_there(opencv_engine, no_threads):
-    with pytest.raises(RuntimeError, match="new thread"):
-        opencv_engine.faces(doorcam.Look(next(visit_frames()), 1.0, True, []))
-
-
 def test_opencv_s_want_of_memory_is_known(tmp_path):
     """An error as this OpenCV makes it."""
     program = ("import os, resource, sys; sys.path.insert(0, %r); import doorcam, numpy\n"
