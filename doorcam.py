@@ -388,7 +388,6 @@ def printable(text):
 # ------------------------------------------------------------------------------------------------------ camera
 
 DEFAULT_RATE = 25.0           # frames a second of a recording that does not say
-CAMERA_AHEAD = 60.0           # s of pictures that no camera sends too soon: an address that does has a recording
 JUMP_SECONDS = 2.0            # and more between two frames of a recording: a pause, or a wrong time stamp,
 JUMP_FRAMES = 5               # which it is not if so many frames go on from there,
 JUMP_LASTS = 1.0              # and so many s of them,
@@ -1151,48 +1150,26 @@ class Pace:
 
 
 class Showing:
-    """What one opening of an address gives. It may be a recording, which is sent as fast as it can be, and which ends:
-    after the time that it says to last, or, if it says none, when it has been the same, from its first picture to its
-    end, as the first time. If that was too fast to see anybody, it is shown once more."""
+    """What one opening of an address gives: a recording, if it says how long that is and ends then. Such a one is sent
+    as fast as it can be."""
 
-    def __init__(self, capture, source, first=None):
-        """first: the Showing of the first opening, if this is not it."""
-        self._capture, self._source, self._first, self._again = capture, source, first, 0
-        self.length, self._step, self._opened = length_of(capture, source), 1 / rate_of(capture), time.monotonic()
-        self._timed = capture.get(cv2.CAP_PROP_FOURCC) != cv2.VideoWriter_fourcc(*"MJPG")  # whose times are made up
-        self._count, self._picture, self._moves = 0, None, False
-        self._stamp = self._position = self._said = 0.0  # s: of the frame; of all steps to it; of those that are said
+    def __init__(self, capture, source):
+        self._capture, self.length, self._step = capture, length_of(capture, source), 1 / rate_of(capture)
+        self._opened, self._stamp, self._position = time.monotonic(), 0.0, 0.0  # of the frame: its stamp; s before it
 
     def grabbed(self):
         """The next frame has come."""
         before, self._stamp = self._stamp, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-        step = min(self._stamp - before, 1.0) if self._stamp > before else self._step  # a wrong one moves little
-        self._position += step
-        self._said += step if self._timed and self._stamp > before else 0.0
-        self._count += 1
+        self._position += min(self._stamp - before, 1.0) if self._stamp > before else self._step  # it may be wrong
 
-    def early(self, frame):
-        """How many seconds too soon this frame, the newest, has come, at most 1."""
-        if self._picture is None:
-            self._picture = frame
-        self._moves = self._moves or not same_picture(frame, self._picture)
-        known = self._position <= self.length or self._first and self._count <= self._first._again
-        ahead = self._position if known else self._said - CAMERA_AHEAD
-        return min(max(0.0, ahead - (time.monotonic() - self._opened)), 1.0)
+    def early(self):
+        """How many seconds too soon the newest frame has come, at most 1."""
+        ahead = self._position - (time.monotonic() - self._opened) if self._position <= self.length else 0.0
+        return min(max(0.0, ahead), 1.0)
 
     def is_over(self):
-        """At its end: whether it was a recording's, and has been seen."""
-        if 0 < 0.9 * self.length < self._position < 1.1 * self.length + 1:
-            return True
-        again = (self._first is not None and self._moves and self._position > 1 and self._count == self._first._count
-                 and same_picture(self._picture, self._first._picture))
-        if again:
-            self._first._again = self._count
-        over = again and self._position < 2 * (time.monotonic() - self._opened)
-        if over and self.length:
-            say("the recording %s ends after %s; it says to last %s" % (
-                self._source, duration(self._position), duration(self.length)))
-        return over
+        """At its end: whether it was a recording's. A camera may say a length, too, and end before, or go on."""
+        return 0 < 0.9 * self.length < self._position < 1.1 * self.length + 1
 
 
 class LiveCamera:
@@ -1223,28 +1200,28 @@ class LiveCamera:
         return threading.current_thread() is self._reader and not self._closed
 
     def _read(self):
-        attempt, first = 0, None
+        attempt = 0
         while self._current():
             capture = showing = None
             try:
                 self._started = time.monotonic() + 2 * CAMERA_TIMEOUT / 1000.0  # some are opened twice
                 capture = self._open(found_again(self.source, self._name), self.flip)
                 straight = straighten(capture, self.source, self.flip)
-                showing = Showing(capture, self.source, first) if self.source.kind == "url" else None
-                first, self._started = first or showing, time.monotonic()
+                showing = Showing(capture, self.source)
+                self._started = time.monotonic()
                 self.signal.opened()
                 while self._current():
                     good = capture.grab()
-                    if good and showing:
+                    if good:
                         showing.grabbed()
                     if good and not self._pace.wants(time.monotonic()):
                         continue
                     good, frame = capture.retrieve() if good else (False, None)
                     if not good:
-                        self.ended = bool(showing and showing.is_over())
+                        self.ended = showing.is_over()
                         break
-                    if showing:
-                        self._pause(showing.early(frame))
+                    if showing.length:
+                        self._pause(showing.early())
                     if self._take(straight(frame)):
                         attempt = 0
                     elif time.monotonic() - max(self._started, self._arrived) >= PICTURE_STILL:

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import threading
 import time
+import types
 
 import cv2
 import numpy as np
@@ -405,30 +406,23 @@ def serving(handler, folder):
 
 def test_a_recording_at_an_address_ends(tmp_path):
     shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
-    write_clip(tmp_path / "clip.avi", visit_frames(50))
+    write_clip(tmp_path / "clip.avi", visit_frames(150))  # on a busy machine recognition begins late
     with serving(http.server.SimpleHTTPRequestHandler, tmp_path) as address:
         status, out, err = run_doorcam("--source", address + "clip.avi", "--headless", "--log", "log.csv",
                                        folder=tmp_path, seconds=60)
     assert status == 0 and out.count("returned") == 1
     log = (tmp_path / "log.csv").read_text().splitlines()
-    assert len(log) == 3 and 0 < float(log[-1].split(",")[5]) < 6  # a busy machine sees less of the visit
+    assert len(log) == 3 and 0 < float(log[-1].split(",")[5]) < 17  # a busy machine sees less of the visit
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize("name", ["clip.ts", "clip.mjpeg", "clip.h264", "clip.mkv", "cut.mkv"])
-def test_a_recording_of_no_known_length_ends_once_it_was_seen(tmp_path, name, chunked):
+def test_a_recording_at_an_address_that_says_no_bytes_ends(tmp_path, chunked):
     shutil.copy(EXAMPLE, str(tmp_path / "known_faces.dat"))
-    clip = write_clip(tmp_path / "clip.avi", visit_frames(50))
-    subprocess.run([tool("ffmpeg"), "-v", "error", "-i", clip, "-q:v", "3", str(tmp_path / name)], check=True)
-    if name == "cut.mkv":
-        os.truncate(str(tmp_path / name), os.path.getsize(str(tmp_path / name)) * 2 // 3)
+    clip = write_clip(tmp_path / "clip.avi", visit_frames(150))
+    subprocess.run([tool("ffmpeg"), "-v", "error", "-i", clip, "-q:v", "3", str(tmp_path / "clip.mkv")], check=True)
     with serving(type("Handler", (Sender,), {"chunked": chunked}), tmp_path) as address:
-        status, out, err = run_doorcam("--source", address + name, "--headless", folder=tmp_path, seconds=90)
-    assert status == 0 and out.count("returned") == 1 and out.count("left") == 1
-    if name == "cut.mkv":
-        one_line(err, "ends after", "it says to last 5s")
-    else:
-        assert err == ""
+        status, out, err = run_doorcam("--source", address + "clip.mkv", "--headless", folder=tmp_path, seconds=90)
+    assert status == 0 and out.count("returned") == 1 and out.count("left") == 1 and err == ""
 
 
 def test_a_recording_that_cannot_be_read_from_its_beginning_is_named(tmp_path):
@@ -441,59 +435,21 @@ def test_a_recording_that_cannot_be_read_from_its_beginning_is_named(tmp_path):
     one_line(err, address + "clip.mp4", "copy it to this machine")
 
 
-class FakeStream:
-    """What a Showing asks of a capture: pictures with these stamps, s; rate: that it says; length: s that it says."""
-
-    def __init__(self, stamps, rate=25.0, length=0.0, codec="H264"):
-        self._stamps, self.now = list(stamps), 0.0
-        self._says = {cv2.CAP_PROP_FPS: rate, cv2.CAP_PROP_FRAME_COUNT: rate * length,
-                      cv2.CAP_PROP_FOURCC: cv2.VideoWriter_fourcc(*codec)}
-
-    def get(self, what):
-        return 1000.0 * self._stamps[0] if what == cv2.CAP_PROP_POS_MSEC else self._says[what]
-
-    def shown(self, first=None, start=0, lasts=0.0):
-        """(Showing, longest wait) of its pictures, which came at once and then lasted so many seconds."""
-        showing, waits = doorcam.Showing(self, doorcam.parse_source("http://camera/"), first), []
-        for number in range(len(self._stamps)):
-            showing.grabbed()
-            waits.append(showing.early(np.full((16, 16, 3), (start + number) % 250, np.uint8)))
-            del self._stamps[:1]
-        showing._opened -= lasts
-        return showing, max(waits)
-
-
-TEN = [0.04 * number for number in range(250)]
-
-
-def test_a_camera_that_is_lost_early_is_no_recording():
-    """Not the first picture alone, nor the number of them, nor a length that some say."""
-    first, _ = FakeStream(TEN).shown()
-    for other in (FakeStream(TEN[:200]).shown(first, lasts=10), FakeStream(TEN).shown(first, 1, lasts=10),
-                  FakeStream(TEN, length=3600).shown(first, 1, lasts=10),
-                  FakeStream(TEN, length=2).shown(first, 1, lasts=10)):
-        assert not other[0].is_over()
-    assert FakeStream(TEN).shown(first, lasts=10)[0].is_over()
-
-
-def test_a_recording_is_shown_in_its_time_once_it_is_known():
-    first, waited = FakeStream(TEN).shown()
-    assert waited == 0 and not first.is_over()
-    again, waited = FakeStream(TEN).shown(first)
-    assert waited == 0 and not again.is_over()  # too fast to see anybody
-    last, waited = FakeStream(TEN).shown(first, lasts=10)
-    assert waited == 1 and last.is_over()
-    assert FakeStream(TEN, length=10).shown()[1] == 1
-
-
-@pytest.mark.parametrize("stamps, codec", [([0.0] * 9000, "H264"), ([0.04 * one for one in range(9000)], "MJPG")])
-def test_a_fast_camera_that_says_no_times_is_not_held_up(stamps, codec):
-    assert FakeStream(stamps, codec=codec).shown()[1] == 0
-
-
-def test_a_long_recording_is_held_up_soon():
-    assert FakeStream([0.04 * one for one in range(2000)]).shown()[1] == 1
-    assert FakeStream(TEN[:100] + [37600.0 + one for one in TEN]).shown()[1] == 0  # one jump is no long recording
+@pytest.mark.parametrize("stamps, length, over, waits", [
+    ([0.04 * one for one in range(250)], 10, True, True), ([0.0] * 250, 10, True, True),        # a recording,
+    ([0.04 * one + 3e4 * (one == 99) for one in range(250)], 10, True, True),                   # with a wrong stamp
+    ([0.04 * one for one in range(250)], 0, False, False),                                      # a camera,
+    ([0.04 * one for one in range(250)], 3600, False, True),                                    # that says a length
+    ([0.04 * one for one in range(250)], 2, False, True)])
+def test_an_address_has_a_recording_if_it_ends_as_it_says(stamps, length, over, waits):
+    says = {cv2.CAP_PROP_FPS: 25.0, cv2.CAP_PROP_FRAME_COUNT: 25.0 * length}
+    capture = types.SimpleNamespace(get=says.get)
+    showing, early = doorcam.Showing(capture, doorcam.parse_source("http://camera/")), 0.0
+    for stamp in stamps:
+        says[cv2.CAP_PROP_POS_MSEC] = 1000 * stamp
+        showing.grabbed()
+        early = max(early, showing.early())
+    assert showing.is_over() == over and (early == 1) == waits
 
 
 @pytest.mark.parametrize("address", ["rtsp://127.0.0.1/cam", "film.mp4"])
