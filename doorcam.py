@@ -1150,17 +1150,25 @@ class Pace:
 
 
 class Showing:
-    """What one opening of an address gives: a recording, if it says how long that is and ends then. Such a one is sent
-    as fast as it can be."""
+    """What one opening of a source gives: of an address a recording, if it says how long that is and ends then. Such a
+    one is sent as fast as it can be."""
 
     def __init__(self, capture, source):
-        self._capture, self.length, self._step = capture, length_of(capture, source), 1 / rate_of(capture)
+        self._capture, self.length = capture, length_of(capture, source)
+        self._patience = CAMERA_TIMEOUT / 1000.0 if source.kind == "url" else math.inf
         self._opened, self._stamp, self._position = time.monotonic(), 0.0, 0.0  # of the frame: its stamp; s before it
 
-    def grabbed(self):
-        """The next frame has come."""
-        before, self._stamp = self._stamp, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-        self._position += min(self._stamp - before, 1.0) if self._stamp > before else self._step  # it may be wrong
+    def grab(self):
+        """Waits for the next frame; whether it has come. When that has taken too long, FFmpeg gives what it had kept of
+        the pictures before."""
+        began = time.monotonic()
+        if not self._capture.grab() or time.monotonic() - began >= self._patience:
+            return False
+        if self.length:
+            before, self._stamp = self._stamp, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+            step = self._stamp - before  # it may be wrong
+            self._position += min(step, 1.0) if step > 0 else 1 / rate_of(self._capture)
+        return True
 
     def early(self):
         """How many seconds too soon the newest frame has come, at most 1."""
@@ -1211,9 +1219,7 @@ class LiveCamera:
                 self._started = time.monotonic()
                 self.signal.opened()
                 while self._current():
-                    good = capture.grab()
-                    if good:
-                        showing.grabbed()
+                    good = showing.grab()
                     if good and not self._pace.wants(time.monotonic()):
                         continue
                     good, frame = capture.retrieve() if good else (False, None)
@@ -4423,6 +4429,8 @@ def append_to_journal(path, changed, snapshot, pictures):
     dump_known_faces([encodings, records, snapshot[2]], entry)
     gone = b" ".join(b"%d" % number for number in sorted(gone))
     name = os.path.realpath(path) + ".journal"
+    if is_no_file(name):  # a pipe would be waited for
+        raise OSError(errno.EINVAL, "its journal is no file")
     fresh = not os.path.lexists(name)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     with open(os.open(name, flags, 0o600), "ab") as file:
@@ -4603,6 +4611,8 @@ def replace_file(path, write):
     """
     path = os.path.realpath(path)
     old = None
+    if is_no_file(path):
+        raise OSError(errno.EINVAL, "it is no file")
     with contextlib.suppress(FileNotFoundError):
         old = os.stat(path)
         if not os.access(path, os.W_OK):
@@ -6368,7 +6378,7 @@ class Notify:
     def __init__(self, environment=os.environ):
         address, period = environment.get("NOTIFY_SOCKET", ""), environment.get("WATCHDOG_USEC", "")
         self.wanted, self._address = bool(address), "\0" + address[1:] if address[:1] == "@" else address
-        self._period = int(period) / 4e6 if period.isdecimal() else math.inf  # s: four times within the time that it has
+        self._period = int(period) / 4e6 if period.isdecimal() else math.inf  # s: four times within what it has
         self._due, self._status, self._status_due = -math.inf, None, -math.inf
 
     def tell(self, status, works):

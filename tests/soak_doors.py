@@ -35,7 +35,6 @@ GAP, SURE = 20.0, 12.0      # s, --visit-gap; and so much more not seen, after w
 PATIENCE = 8.0              # s at most for which somebody stays whom no camera sees, whose visit is to go on
 STAY = 7.0                  # s and more at one door: who is on a poster, too, is known there by then
 UNSURE = 6.0                # s by which the log's visits may be shorter or longer than the script's
-HALF = doorcam.CAMERA_TIMEOUT / 1000.0
 REVIVE = 8.0                # s after its end in which the recognition process is certainly back
 TOLD = doorcam.CAMERA_LOST + 1.5    # s after which doorcam has said that a camera is lost
 MENDED = 60.0               # s after which it is back, at the latest
@@ -185,10 +184,10 @@ class Person:
 
     def go(self, doors=()):
         """The visit is over, whoever stays before a camera that is lost. While it is coming back nobody knows since
-        when; and one that stops within a picture gives half of it when FFmpeg has waited long enough for the rest."""
+        when."""
         last = time.monotonic() if any(one.mode == "run" for one in self.doors) else self.shown
-        more = last - self.shown + HALF * any(one.mode == "stop" for one in self.doors)
-        self.rows.append(["left", self.visit, round(self.shown - self.began, 1), self.where, round(more, 1)])
+        self.rows.append(["left", self.visit, round(self.shown - self.began, 1), self.where,
+                          round(last - self.shown, 1)])
         self.shown, self.here = last, False
         self.stand(*doors)
 
@@ -306,7 +305,7 @@ class House:
         """Looks at what may not grow."""
         with contextlib.suppress(OSError):
             figures, child = process_figures(self.program.process.pid), self.recognition()
-            figures["recognition_mb"] = process_figures(child)["memory_mb"] if child else math.nan
+            figures["recognition_mb"] = process_figures(child)["memory_mb"] if child else 0
             self.samples.append(figures)
 
     def run(self):
@@ -365,7 +364,7 @@ class House:
                     number, visitor.seen_count if visitor else 0, person.visit, at_door.get(number), name))
         wrong += [line for line in self.said if "unexpected fault" in line]
         third = max(1, len(self.samples) // 3)
-        first, last = [{name: statistics.median(one[name] for one in part) for name in MORE}
+        first, last = [{name: statistics.median([one[name] for one in part if one[name]] or [0]) for name in MORE}
                        for part in (self.samples[:third], self.samples[-third:])]
         wrong += ["%s: %s at first, %s at last" % (name, first[name], last[name])
                   for name, more in MORE.items() if last[name] > first[name] + more]

@@ -264,6 +264,21 @@ def http_camera():
     camera.off()
 
 
+@pytest.mark.parametrize("mode", ["silent", "stop"])
+def test_the_last_picture_of_a_camera_that_hangs_is_not_seen_once_more_when_it_is_given_up(impatient, http_camera, watch,
+                                                                                          mode):
+    """FFmpeg keeps one, and gives it when it has waited long enough for the next."""
+    watcher = watch(http_camera.address)
+    watcher.wait_for_frames()
+    http_camera.mode = mode
+    watcher.wait_for_loss()
+    given = len(watcher.frames)
+    time.sleep(doorcam.CAMERA_TIMEOUT / 1000.0)
+    assert len(watcher.frames) == given
+    http_camera.mode = "run"
+    watcher.wait_for_frames()
+
+
 @pytest.mark.skipif(doorcam.opencv_version() < (4, 8), reason="it opens one camera after the other")
 @pytest.mark.parametrize("mode", ["silent", "garbage"])
 def test_a_camera_that_does_not_answer_keeps_no_other_from_being_opened(http_camera, mode):
@@ -443,11 +458,11 @@ def test_a_recording_that_cannot_be_read_from_its_beginning_is_named(tmp_path):
     ([0.04 * one for one in range(250)], 2, False, True)])
 def test_an_address_has_a_recording_if_it_ends_as_it_says(stamps, length, over, waits):
     says = {cv2.CAP_PROP_FPS: 25.0, cv2.CAP_PROP_FRAME_COUNT: 25.0 * length}
-    capture = types.SimpleNamespace(get=says.get)
+    capture = types.SimpleNamespace(get=says.get, grab=lambda: True)
     showing, early = doorcam.Showing(capture, doorcam.parse_source("http://camera/")), 0.0
     for stamp in stamps:
         says[cv2.CAP_PROP_POS_MSEC] = 1000 * stamp
-        showing.grabbed()
+        assert showing.grab()
         early = max(early, showing.early())
     assert showing.is_over() == over and (early == 1) == waits
 

@@ -536,6 +536,29 @@ def test_after_a_save_that_failed_the_file_is_written_whole(running, monkeypatch
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_no_file_any_more_is_not_replaced(running, link, capsys):
+    """As root, a device would be."""
+    pipe = running.path + ".pipe"
+    os.mkfifo(pipe)
+    os.unlink(running.path)
+    (os.symlink if link else os.rename)(pipe, running.path)
+    running.save(1)
+    assert "it is no file" in one_line(capsys.readouterr().err)
+    assert stat.S_ISFIFO(os.stat(running.path).st_mode) and os.path.islink(running.path) == link
+    with pytest.raises(doorcam.DoorcamError, match="it is no file"):
+        running.saver.close()
+
+
+def test_a_journal_that_is_a_pipe_is_not_waited_for(running, capsys):
+    os.mkfifo(running.path + ".journal")
+    running.save(1)
+    assert "its journal is no file" in one_line(capsys.readouterr().err)
+    running.now += doorcam.SAVE_RETRY
+    running.save(2)
+    assert running.frames() == {1: 42, 2: 41} and "is saved again" in one_line(capsys.readouterr().err)
+
+
 def test_a_book_without_a_file_is_never_saved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     book = files.own_book(1)
@@ -762,7 +785,7 @@ def test_a_file_that_may_not_be_read(path, tmp_path, arguments):
 
 
 @pytest.mark.parametrize("make", (os.mkdir, os.mkfifo, lambda path: socket.socket(socket.AF_UNIX).bind(path),
-                                  lambda path: os.symlink("/dev/null", path)))
+                                  lambda path: (os.mkfifo(path + ".pipe"), os.symlink(path + ".pipe", path))))
 @pytest.mark.parametrize("arguments", (("list",), ("name", "1", "Anna"), ("--source", "demo", "--headless")))
 def test_what_is_no_file(path, tmp_path, make, arguments):
     make(path)
