@@ -2530,7 +2530,7 @@ class Visitor:
                  "is_picture", "sights")
     OF_VISITS = ("first_seen", "first_seen_this_interaction", "last_seen", "seen_count", "seen_frames",
                  "seconds_before", "longest", "jpeg", "quality", "apart", "open")  # what a sight may change,
-    OF_LAST_VISIT = ("latest", "before", "merged")                      # and what lasts until the next visit
+    OF_LAST_VISIT = ("latest", "before", "merged", "sights")            # and what lasts until the next visit
 
     def __init__(self, number, encodings, first_seen, engine, jpeg=None):
         self.number, self.engine = number, engine
@@ -2561,11 +2561,11 @@ class Visitor:
     def so_far(self, names=OF_VISITS + OF_LAST_VISIT):
         """{name: value}, to go back to if somebody was taken for the visitor by mistake."""
         values = ((name, getattr(self, name)) for name in names)
-        return {name: set(value) if isinstance(value, set) else value for name, value in values}
+        return {name: value.copy() if isinstance(value, (set, dict)) else value for name, value in values}
 
     def go_back(self, so_far):
         for name, value in so_far.items():
-            setattr(self, name, set(value) if isinstance(value, set) else value)
+            setattr(self, name, value.copy() if isinstance(value, (set, dict)) else value)
 
     def copy(self):
         """The Visitor as it is now, whatever becomes of this one; without the two who were made this one."""

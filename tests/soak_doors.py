@@ -98,7 +98,8 @@ class Camera(HttpCamera):
             while house.calm or not self.good() or any(
                     self in one.doors and time.monotonic() - one.moved < 4 for one in house.people):
                 yield 0.3
-            kind, least, most = (chance.choice(KINDS),) + chance.choice(((1, 5), (5, 20), (GAP + 2 * SURE, 4 * GAP)))
+            kind = self.house.next_trouble()
+            least, most = chance.choice(((1, 5), (5, 20), (GAP + 2 * SURE, 4 * GAP)))
             shortest, left = FROZEN if kind == "frozen" else 1, house.until - time.monotonic()
             if left < shortest:
                 continue
@@ -231,12 +232,18 @@ class House:
         self.story, self.start = [], time.monotonic()
         self.seconds, self.calm, self.killed, self.heard = seconds, False, -math.inf, 0
         self.wrong, self.samples, self.played, self.said = [], [], collections.Counter(), collections.Counter()
+        self.troubles = []
         self.people = [Person(self, place) for place in range(len(PEOPLE))]
         self.cameras = [Camera(self, name) for name in NAMES]
 
     def note(self, *what):
         """Remembers what has happened, to be told if it went wrong."""
         self.story.append(" ".join(["%.1f" % (time.monotonic() - self.start)] + [str(one) for one in what if one]))
+
+    def next_trouble(self):
+        """One of KINDS, each as often as any other."""
+        self.troubles = self.troubles or self.chance.sample(KINDS, len(KINDS))
+        return self.troubles.pop()
 
     def over(self):
         return time.monotonic() >= self.until
