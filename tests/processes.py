@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import cv2
@@ -102,11 +103,20 @@ def tool(*names):
     return paths[0]
 
 
+def gstreamer_environment(folder, **changes):
+    """environment() with a list of plugins of its own in a folder. The loader of those in Python takes the first
+    python3 there is, and one that it cannot use counts as a plugin that is broken from then on."""
+    path = os.path.dirname(SYSTEM_PYTHON) + os.pathsep + os.environ["PATH"]
+    return environment(GST_REGISTRY=os.path.join(str(folder), "registry"), PATH=path, **changes)
+
+
 @functools.lru_cache(maxsize=None)
 def gstreamer(python=SYSTEM_PYTHON):
     """The path of a Python with GStreamer and all that the tests want of it; AssertionError at once if it lacks any."""
-    lacking = subprocess.run([python, "-c", WHICH_FAIL % GSTREAMER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                             universal_newlines=True, timeout=60, env=environment()).stdout.split()
+    with tempfile.TemporaryDirectory() as folder:
+        lacking = subprocess.run([python, "-c", WHICH_FAIL % GSTREAMER], stdout=subprocess.PIPE, timeout=60,
+                                 stderr=subprocess.DEVNULL, universal_newlines=True,
+                                 env=gstreamer_environment(folder)).stdout.split()
     if lacking:
         raise missing("part of GStreamer", lacking)
     return python

@@ -23,8 +23,8 @@ import pytest
 
 import doorcam
 from helpers import Story, face, person
-from processes import (EXAMPLE, HERE, IMPATIENT, SYSTEM_PYTHON, Doorcam, environment, gstreamer, numbered, one_line,
-                       portrait, read_number, run_doorcam, tool, visit_frames, wait_for, write_clip, xvfb)
+from processes import (EXAMPLE, HERE, IMPATIENT, Doorcam, environment, gstreamer, gstreamer_environment, numbered,
+                       one_line, portrait, read_number, run_doorcam, tool, visit_frames, wait_for, write_clip, xvfb)
 from test_window import find_text
 
 BACK = 2 * doorcam.CAMERA_TIMEOUT / 1000.0 + max(doorcam.RECONNECT_PAUSES) + 10  # s in which a camera must be back
@@ -616,10 +616,8 @@ class CsiCamera:
 
     def __init__(self, folder):
         self._control = str(folder / "control")
-        path = os.path.dirname(SYSTEM_PYTHON) + os.pathsep + os.environ["PATH"]  # the loader takes the first python3
-        self.env = environment(GST_PLUGIN_PATH=os.path.join(HERE, "gst"), GST_REGISTRY=str(folder / "registry"),
-                               PATH=path, CSI_CONTROL=self._control, PYTHONPATH=os.path.join(HERE, "nofaces"),
-                               G_DEBUG="", G_MESSAGES_DEBUG="")
+        self.env = gstreamer_environment(folder, GST_PLUGIN_PATH=os.path.join(HERE, "gst"), CSI_CONTROL=self._control,
+                                         PYTHONPATH=os.path.join(HERE, "nofaces"), G_DEBUG="", G_MESSAGES_DEBUG="")
         self.order("run")
 
     def order(self, text):
