@@ -229,9 +229,13 @@ class Script:
 
 
 def process_figures(process):
-    """What a process has of what may not grow without bounds; by its number, or "self"."""
+    """What a process has of what may not grow without bounds; by its number, or "self". ProcessLookupError if it has
+    ended."""
     with open("/proc/%s/status" % process) as status:
-        memory, threads = re.search(r"VmRSS:\s+(\d+)[^$]+Threads:\s+(\d+)", status.read()).groups()
+        found = re.search(r"VmRSS:\s+(\d+)[^$]+Threads:\s+(\d+)", status.read())
+    if not found:
+        raise ProcessLookupError
+    memory, threads = found.groups()
     return {"memory_mb": round(int(memory) / 1024.0, 1), "threads": int(threads),
             "handles": len(os.listdir("/proc/%s/fd" % process))}
 
