@@ -3251,7 +3251,7 @@ class Visits:
         there = sorted((one for one in book.visitors.values() if one.open),
                        key=lambda one: one.first_seen_this_interaction)
         self._going = [visitor.number for visitor in there]     # in the order in which they began
-        book.followers.append(self._follow)
+        book.followers = [self._follow]     # those of a book with which it begins anew are over
 
     def going(self):
         """{number: Visitor} of those whose visits go on."""

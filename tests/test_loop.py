@@ -96,6 +96,15 @@ def test_frames_are_shown_and_nobody_is_looked_for_before_the_book_is_there(monk
     assert len(disk.recognition.looks) >= 1
 
 
+def test_the_demo_that_begins_anew_with_its_book_leaves_nothing_behind(monkeypatch, path):
+    disk = SlowDisk(monkeypatch, path)
+    disk.read_on()
+    before = len(disk.watch.book.followers)
+    for _ in range(3):
+        disk.watch.begin(disk.watch.book)
+    assert len(disk.watch.book.followers) == before > 0
+
+
 def test_who_quits_before_the_book_is_there_loses_nothing(monkeypatch, path):
     before, disk = content(path), SlowDisk(monkeypatch, path)
     disk.show(50)  # long enough for a save that is due
