@@ -201,10 +201,10 @@ class Person:
 
     def stay(self, seconds):
         """At this door for so long, and longer if doorcam does not see that; not True if that takes too long."""
-        until, patience = time.monotonic() + seconds, self.house.chance.uniform(1, PATIENCE)
-        while time.monotonic() < until or time.monotonic() - self.shown > 0.5 or self.house.reviving():
+        began, patience = time.monotonic(), self.house.chance.uniform(1, PATIENCE)
+        while time.monotonic() < began + seconds or time.monotonic() - self.shown > 0.5 or self.house.reviving():
             yield 0.2
-            if time.monotonic() - self.shown > patience:
+            if time.monotonic() - max(began, self.shown) > patience:
                 return (yield from self.wonder())
         return True
 
@@ -264,11 +264,12 @@ class House:
         return None
 
     def kill(self):
-        """Plays the end of the recognition process, when nobody has just come or walked on, or is seen by no camera."""
+        """Plays the end of the recognition process, when nobody has just come or walked on, or is seen by no camera,
+        who may be about to come."""
         while True:
             yield self.chance.uniform(15, 90)
             while self.over() or self.calm or not all(
-                    not one.here or time.monotonic() - one.moved > STAY and time.monotonic() - one.shown < 0.5
+                    not one.doors or time.monotonic() - one.moved > STAY and time.monotonic() - one.shown < 0.5
                     for one in self.people):
                 yield 0.3
             pid = self.recognition()
@@ -377,7 +378,8 @@ class House:
                   for name, more in MORE.items() if last[name] > first[name] + more]
         print(json.dumps(dict(
             wrong=wrong, seconds=self.seconds, visits=sum(person.visit for person in self.people), played=self.played,
-            first=first, last=last, said=self.said, figures=figures, story=self.story if wrong else [])))
+            first=first, last=last, memory=[one["memory_mb"] for one in self.samples[::len(self.samples) // 20 or 1]],
+            said=self.said, figures=figures, story=self.story if wrong else [])))
 
 
 def main(seconds, seed):
