@@ -2522,6 +2522,11 @@ def mark_of(encoding):
     return zlib.crc32(np.float32(encoding).tobytes()) & 0x7fffffff
 
 
+def kept(value):
+    """The value of a Visitor, apart from that one's: a set or a dict may be changed there."""
+    return value.copy() if isinstance(value, (set, dict)) else value
+
+
 class Visitor:
     """One person in the book. Times are seconds since the epoch."""
     __slots__ = ("number", "name", "first_seen", "first_seen_this_interaction", "last_seen", "seen_count",
@@ -2560,12 +2565,11 @@ class Visitor:
 
     def so_far(self, names=OF_VISITS + OF_LAST_VISIT):
         """{name: value}, to go back to if somebody was taken for the visitor by mistake."""
-        values = ((name, getattr(self, name)) for name in names)
-        return {name: value.copy() if isinstance(value, (set, dict)) else value for name, value in values}
+        return {name: kept(getattr(self, name)) for name in names}
 
     def go_back(self, so_far):
         for name, value in so_far.items():
-            setattr(self, name, value.copy() if isinstance(value, (set, dict)) else value)
+            setattr(self, name, kept(value))
 
     def copy(self):
         """The Visitor as it is now, whatever becomes of this one; without the two who were made this one."""

@@ -158,6 +158,7 @@ class Person:
             legs = chance.randint(1, 3)
             while self.here and (legs > 0 or self.poster or house.over()):
                 if not (yield from self.stay(chance.uniform(STAY, 15))):
+                    legs = max(1, legs)     # whoever stays for another visit is to be seen in it
                     continue
                 legs -= 1
                 self.ready = house.over() and self.doors == (house.cameras[self.place],)

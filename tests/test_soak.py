@@ -49,4 +49,4 @@ def test_four_doors_whose_cameras_are_lost_and_mended(tmp_path, capsys):
         print("\nsoak_doors: %s" % done.stdout.strip())
     assert (done.returncode, done.stderr) == (0, ""), done.stderr[-2000:]
     result = json.loads(done.stdout)
-    assert result["wrong"] == [] and result["visits"] >= 8 and len(set(result["played"]) - {"walks"}) >= 2
+    assert result["wrong"] == [] and result["visits"] >= 8 and len(result["played"]) >= 4
