@@ -6267,11 +6267,10 @@ class Telling:
 
 class Stats:
     """What --stats prints at the end."""
-    GAPS = 100000               # of the newest frames that are kept
 
     def __init__(self):
         self._began = self._last = None
-        self._frames, self._gaps = 0, collections.deque(maxlen=self.GAPS)
+        self._frames, self._gaps = 0, collections.Counter()     # how many gaps had so many tenths of a ms
 
     def frame(self):
         """A frame was shown."""
@@ -6279,17 +6278,22 @@ class Stats:
         if self._last is None:
             self._began = now
         else:
-            self._gaps.append(now - self._last)
+            self._gaps[round(10000 * (now - self._last))] += 1
         self._last = now
         self._frames += 1
+
+    def _gap(self, share):
+        """The gap in ms than which this share of all is no longer, 0 without any."""
+        gaps = sorted(self._gaps)
+        upto = np.cumsum([self._gaps[gap] for gap in gaps])
+        return gaps[np.searchsorted(upto, share * upto[-1])] / 10.0 if gaps else 0.0
 
     def report(self, **others):
         """The figures as a dict, and others."""
         seconds = (self._last or 0) - (self._began or 0)
-        gaps = [1000 * float(gap) for gap in np.percentile(self._gaps, (50, 99, 100))] if self._gaps else [0.0] * 3
         figures = dict({"frames": self._frames, "seconds": seconds,
-                        "fps": (self._frames - 1) / seconds if seconds else 0.0,
-                        "gap_p50_ms": gaps[0], "gap_p99_ms": gaps[1], "gap_max_ms": gaps[2]}, **others)
+                        "fps": (self._frames - 1) / seconds if seconds else 0.0, "gap_p50_ms": self._gap(0.5),
+                        "gap_p99_ms": self._gap(0.99), "gap_max_ms": self._gap(1.0)}, **others)
         return {name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()}
 
 

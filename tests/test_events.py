@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 import unittest.mock
 import urllib.parse
 
@@ -988,3 +989,25 @@ def test_without_a_folder_for_temporary_files_a_command_is_run_all_the_same(monk
         raise FileNotFoundError(2, "No usable temporary directory found")
     monkeypatch.setattr(tempfile, "gettempdir", nowhere)
     doorcam.VisitCommand("true").close()
+
+
+# --------------------------------------------------------------------------------------------- the figures of --stats
+
+
+def test_gaps_between_frames_are_counted_exactly_and_take_no_room(monkeypatch):
+    stats, now = doorcam.Stats(), [START]
+    monkeypatch.setattr(doorcam.time, "monotonic", lambda: now[0])
+    assert stats.report()["gap_max_ms"] == 0
+    for gap in [0] + 98 * [0.0333] + [0.0501, 0.4]:
+        now[0] += gap
+        stats.frame()
+    figures = stats.report(other="x")
+    assert [figures[name] for name in ("gap_p50_ms", "gap_p99_ms", "gap_max_ms")] == [33.3, 50.1, 400]
+    assert (figures["frames"], figures["other"]) == (101, "x")
+    tracemalloc.start()
+    for number in range(20000):
+        now[0] += 0.033 + 0.001 * (number % 10)
+        stats.frame()
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 20000
