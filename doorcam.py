@@ -1629,6 +1629,7 @@ GREY_LEVELS = 2.0             # of 255 by which the colors of a grey picture dif
 NIGHT_BLUR = 0.8              # pixels, standard deviation
 SAME_FACE = 0.57              # share of the smaller of two boxes in one frame that lies in the other: they are one face
 CHILD_START = 120.0           # s for loading dlib's models, from a slow SD card
+MALLOC = {"trim_threshold": -1, "mmap_threshold": -3, "arena_max": -8}  # the numbers of mallopt(3)
 LARGE_BLOCK = 2 << 20         # bytes; memory of that size goes back to the system as soon as it is free
 
 DLIB = Metric(
@@ -1970,12 +1971,12 @@ def sharpness(picture):
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())
 
 
-def return_large_blocks():
-    """Has the C library return large blocks at once: dlib's buffers would keep 150 MB occupied between two looks."""
+def set_malloc(**settings):
+    """Has the C library keep memory otherwise: names of MALLOC and their values."""
     with contextlib.suppress(OSError, AttributeError):  # not every C library has it
         libc = ctypes.CDLL(None)
-        for setting in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-            libc.mallopt(setting, LARGE_BLOCK)
+        for name, value in settings.items():
+            libc.mallopt(MALLOC[name], value)
 
 
 def return_free_memory():
@@ -1986,7 +1987,7 @@ def return_free_memory():
 
 def recognize_in_child(line, make_engine):
     """The recognition process: says which engine it has, then answers each Look with its Faces."""
-    return_large_blocks()
+    set_malloc(mmap_threshold=LARGE_BLOCK, trim_threshold=LARGE_BLOCK)  # dlib's buffers would keep 150 MB occupied
     cv2.setNumThreads(1)
     engine = make_engine()
     return_free_memory()
@@ -6921,6 +6922,7 @@ def faces_path(options):
 
 def watch(options):
     """The command of all days: watch the door."""
+    set_malloc(arena_max=2)  # each thread with which a camera is read anew would leave a heap of its own behind
     return_free_memory()
     cv2.setNumThreads(1)  # to wake threads for small pictures costs more than it gains
     stop, path = Stop(), faces_path(options)

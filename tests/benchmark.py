@@ -1076,7 +1076,7 @@ def time_looks(name, jpegs):
         seconds = {"whole, encoded": median_seconds(lambda look: original_faces(look.frame, look.scale), looks)}
     else:
         engine = engine_named(name)[0]
-        doorcam.return_large_blocks()  # as the recognition process does
+        doorcam.set_malloc(mmap_threshold=doorcam.LARGE_BLOCK, trim_threshold=doorcam.LARGE_BLOCK)
         places = [(look._replace(whole=False), engine.faces(look)[0].box) for look in looks]
         kinds = {"near, encoded": [look._replace(regions=[(box, True)]) for look, box in places],
                  "near, not encoded": [look._replace(regions=[(box, False)]) for look, box in places],

@@ -744,6 +744,34 @@ def test_a_limit_on_memory_is_named(tmp_path, clip, megabytes):
     assert named == len(err.splitlines()) and (err or (status, "visitor 1" in out) == (0, True))
 
 
+HEAPS_OF_THREADS = """
+import ctypes, sys, threading
+sys.path.insert(0, %r)
+import doorcam
+assert doorcam.main(sys.argv[1:]) == 0
+done, kept = threading.Barrier(13), []
+def hold():
+    kept.append(bytes(100000))
+    done.wait()
+    done.wait()
+for _ in range(12):
+    threading.Thread(target=hold).start()
+done.wait()
+libc = ctypes.CDLL(None)
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+done.wait()
+"""
+
+
+def test_cameras_that_are_read_anew_leave_no_heaps_behind(tmp_path, clip):
+    """The C library has one for each thread that begins, up to eight times as many as there are processors."""
+    program = HEAPS_OF_THREADS % os.path.dirname(doorcam.__file__)
+    status, out, err = run_doorcam("--source", clip, "--headless", folder=tmp_path, program=("-c", program))
+    assert (status, err) == (0, "")
+    assert 1 <= out.count("<heap nr=") <= 2
+
+
 @pytest.mark.parametrize("error", [MemoryError(), OSError(12, "Cannot allocate memory"),
                                    RuntimeError("can't start new thread")])
 def test_want_of_memory_is_no_fault_of_doorcam_s(monkeypatch, capsys, error):
