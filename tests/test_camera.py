@@ -1103,3 +1103,13 @@ def test_a_camera_that_changes_its_size_all_the_time_is_watched_without_a_crash(
         status, out, err = door.stop()
     assert status == 0 and "fault" not in err and "ended" not in err, err
     assert json.loads(out.splitlines()[-1])["frames"] > 5
+
+
+# --------------------------------------------------------------------------------------- how large it is shown
+
+
+@pytest.mark.parametrize("largest, share", [
+    (3, 1), (1.2, 1), (0.91, 1), (0.89, 0.89), (0.6, 0.6), (0.51, 0.51), (0.492, 0.5), (0.46, 0.5), (0.44, 0.44),
+    (0.34, 0.34), (0.32, 1 / 3), (0.1, 0.1), (0.095, 0.1)])
+def test_a_frame_is_shown_whole_or_as_blocks_of_whole_pixels_where_that_fits_nearly(largest, share):
+    assert doorcam.whole_share(largest) == pytest.approx(share)
