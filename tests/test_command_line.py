@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import doorcam
-from processes import (EXAMPLE, Doorcam, environment, gstreamer, gstreamer_environment, numbered, one_line, read_number,
-                       run_doorcam, visit_frames, write_clip, xvfb)
+from processes import (EXAMPLE, HERE, Doorcam, environment, gstreamer, gstreamer_environment, numbered, one_line,
+                       read_number, run_doorcam, visit_frames, write_clip, xvfb)
 
 FIGURES = {"frames", "seconds", "fps", "gap_p50_ms", "gap_p99_ms", "gap_max_ms", "recognitions", "visitors",
            "cpu_seconds"}
@@ -526,8 +526,9 @@ def test_an_opencv_without_gstreamer_is_named(tmp_path, source):
 @pytest.mark.parametrize("source, missing", [("csi", "nvarguscamerasrc, nvvidconv"),
                                              ("nosuchsource ! videoconvert ! appsink", "nosuchsource")])
 def test_a_missing_gstreamer_element_is_named(tmp_path, source, missing):
+    env = gstreamer_environment(tmp_path, PYTHONPATH=os.path.join(HERE, "nofaces"))
     status, _, err = run_doorcam("--source", source, "--headless", "--engine", "dlib", folder=tmp_path,
-                                 python=gstreamer(), env=gstreamer_environment(tmp_path))
+                                 python=gstreamer(), env=env)
     assert status == 1
     one_line(err, missing, "not installed")
 

@@ -47,7 +47,8 @@ class Desktop:
 
     def wait_for_text(self, text, size, unit=1.0, seconds=60):
         """Waits until a text is on the screen, and returns the corner at which it stands."""
-        return wait_for(lambda: find_text(self.picture(), text, size * unit), seconds, "no text %r" % text)
+        return wait_for(lambda: find_text(self.picture(), text, size * unit), seconds, lambda: (
+            "no text %r, window at %s, %r" % (text, self.place(), self.door.out() + self.door.err())))
 
     def wait_for_label(self):
         """Waits until somebody stands still with a label that tells the time at the door: its corner."""
@@ -299,6 +300,7 @@ def test_a_desktop_that_enlarges_what_it_shows_or_is_no_x11_first(tmp_path, more
     """The window fits on the screen, and a click hits what is under the pointer."""
     with desktop(tmp_path, size=(1600, 1000), **more) as screen:
         screen.wait_for_window((1280, 720))
+        screen.door.wait_for("visitor 1 is new")
         screen.wait_for_text("First visit", 0.55)
         left, top, _, _ = screen.place()
         screen.click(left + 60, top + 90)
