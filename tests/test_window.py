@@ -101,7 +101,9 @@ def desktop(folder, *options, **more):
             subprocess.check_call((tool("xprop"), "-root", "-f", "RESOURCE_MANAGER", "8s", "-set", "RESOURCE_MANAGER",
                                    more["resources"]), env=env, timeout=30)
         if more.get("manager"):
-            stack.enter_context(process("openbox", env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            quiet = {"env": env, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            stack.enter_context(process("openbox", **quiet))
+            wait_for(lambda: subprocess.call((tool("wmctrl"), "-m"), **quiet) == 0, 30, "no window manager")
         door = Doorcam("--source", "demo", "--faces", "mine.dat", *options, folder=folder, env=env,
                        settings=more.get("settings"))
         with door:
