@@ -186,9 +186,10 @@ class Person:
 
     def go(self, doors=()):
         """The visit is over, whoever stays before a camera that is lost. While it is coming back nobody knows since
-        when."""
-        last = time.monotonic() if any(one.mode == "run" for one in self.doors) else self.shown
-        self.rows.append(["left", self.visit, round(self.shown - self.began, 1), self.where,
+        when, nor whether that has seen it."""
+        coming = [one.name for one in self.doors if one.mode == "run"]
+        last = time.monotonic() if coming else self.shown
+        self.rows.append(["left", self.visit, round(self.shown - self.began, 1), self.where + coming,
                           round(last - self.shown, 1)])
         self.shown, self.here = last, False
         self.stand(*doors)
