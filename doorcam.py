@@ -5594,7 +5594,9 @@ class Window:
             room = self._room()
             if room:
                 largest = min(room[0] / float(frame.shape[1]), room[1] / float(frame.shape[0]))
-        return whole_share(largest)
+        elif not self.fullscreen:
+            largest = whole_share(largest)
+        return 1.0 if largest > 0.9 else largest
 
     def full_size(self):
         """(width, height) of the full screen; None while it is not filled."""
