@@ -437,7 +437,8 @@ class Source(typing.NamedTuple):
         if self.kind == "file":
             return str(self.value)
         text = without_passwords(self.value)
-        return re.sub(r"((?:user|proxy)-(?:id|pw)=)(\"[^\"]*\"|\S+)", r"\1***", text)
+        return re.sub(r"(?i)((?:user|proxy|pass|cookie|header|auth|key|token)[\w-]*\s*=\s*)"
+                      r"(\"[^\"]*\"|'[^']*'|\S+)", r"\1***", text)
 
 
 def without_passwords(text):
@@ -690,9 +691,10 @@ def go_direct(address):
     """Keeps FFmpeg from asking a proxy for a camera in one's own network."""
     host = re.match(r"^\w+://(?:[^/?#]*@)?\[?((?<=\[)[^]]+|[^/?#:]+)", address)
     with contextlib.suppress(OSError, ValueError):
-        if host and "http_proxy" in os.environ and any(
+        direct = os.environ.get("no_proxy", "")
+        if host and "http_proxy" in os.environ and host.group(1) not in direct.split(",") and any(
                 ipaddress.ip_address(found[4][0]).is_private for found in socket.getaddrinfo(host.group(1), None)):
-            os.environ["no_proxy"] = "%s,%s" % (host.group(1), os.environ.get("no_proxy", ""))
+            os.environ["no_proxy"] = "%s,%s" % (host.group(1), direct)
 
 
 def ffmpeg_capture(address, options=lambda usual: usual, limits=()):
@@ -1200,7 +1202,7 @@ class LiveCamera:
         self._answered = 0.0        # when the last frame was read, be it a picture or not; s, as _arrived
         self._waits = 0.0           # since when there is a frame that has not been given out; s, as _arrived
         self.signal, self._pace = Signal(), Pace(source)
-        self._name = camera_name(source.value) if source.kind == "camera" else None
+        self._known = name_and_port(source.value) if source.kind == "camera" else None
         self._alone, self._hung = alone, []     # threads whose reads have not returned
         self._left = None                       # the last of them, when it was said that no more is begun
         self._start_reading()
@@ -1220,7 +1222,7 @@ class LiveCamera:
             capture = showing = None
             try:
                 self._started = time.monotonic() + 2 * CAMERA_TIMEOUT / 1000.0  # some are opened twice
-                capture = self._open(found_again(self.source, self._name), self.flip)
+                capture = self._open(found_again(self.source, self._known, max(0, attempt - 1)), self.flip)
                 straight = straighten(capture, self.source, self.flip)
                 showing = Showing(capture, self.source)
                 self._started = time.monotonic()
@@ -1307,7 +1309,8 @@ class LiveCamera:
             if len(self._hung) == HUNG_READERS:
                 return self._leave_alone()
             self._hung.append(self._reader)
-            self._start_reading()
+            with contextlib.suppress(RuntimeError):  # the system gives no more threads: then with the next attempt
+                self._start_reading()
 
     def _leave_alone(self):
         """Too many reads hang. With other cameras beside it, it is tried again when one of them returns."""
@@ -1333,25 +1336,30 @@ class LiveCamera:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._reader.join(2.0)
+        with contextlib.suppress(RuntimeError):  # it could not be started
+            self._reader.join(2.0)
         return not self._reader.is_alive()
 
 
-def camera_name(number):
-    """What the kernel calls a USB camera, None if it is not there."""
+def name_and_port(number):
+    """(what the kernel calls a USB camera, where it is plugged in); None if it is not there."""
+    folder = "%s/video%d" % (V4L_FOLDER, number)
     with contextlib.suppress(OSError):
-        with open("%s/video%d/name" % (V4L_FOLDER, number), "rb") as file:  # it may be cut within a letter
-            return file.read()
+        with open(folder + "/name", "rb") as file:  # it may be cut within a letter
+            return file.read(), os.path.realpath(folder + "/device")
     return None
 
 
-def found_again(source, name):
-    """The source, or the USB camera of that name under the number that it has now."""
-    if name is None or camera_name(source.value) == name:
+def found_again(source, known, attempt=0):
+    """The source, or the USB camera with that name_and_port() under the number that it has now. Where none is plugged
+    in there, one of the same name, with each attempt another: it may be another door's."""
+    if known is None or name_and_port(source.value) == known:
         return source
     numbers = [int(path[len(V4L_FOLDER) + len("/video"):]) for path in glob.glob(V4L_FOLDER + "/video[0-9]*")]
-    same = [number for number in sorted(numbers) if camera_name(number) == name]
-    return source._replace(value=same[0]) if same else source  # its first number; others give no pictures
+    there = [(name_and_port(number), number) for number in sorted(numbers)]
+    same = [number for found, number in there if found == known] or [
+        number for found, number in there if found and found[0] == known[0]]
+    return source._replace(value=same[attempt % len(same)]) if same else source  # most have more, without pictures
 
 
 def live_frames(camera, shift, lose=lambda moment: None, wait=KEY_PERIOD):
@@ -3963,6 +3971,7 @@ def record_of(visitor, numbers_given):
     metadata["other_encodings"] = {engine: list(encodings) for engine, encodings in visitor.others.items()}
     metadata["apart"] = sorted(visitor.apart)
     metadata["numbers_given"] = numbers_given
+    metadata.update({"door": visitor.where()} if visitor.open and visitor.where() else {})
     metadata.update(record_of_past(visitor))
     engine = DLIB.engine if DLIB.engine in visitor.others else visitor.engine  # the original program knows dlib's only
     center = mean_encoding(visitor.all_encodings()[engine]) * (DLIB.length if engine == DLIB.engine else 1.0)
@@ -4185,7 +4194,8 @@ COUNTS = ("seen_count", "seen_frames")
 VISIT_NUMBERS = SEEN_KEYS + COUNTS + ("seconds_before", "longest", "quality")
 OWN_KEYS = SEEN_KEYS + ("seen_count", "seen_frames", "face_image", "number", "name", "ignored", "engine", "longest",
                         "seconds_before", "face_image_quality", "encodings", "other_encodings", "apart",
-                        "numbers_given", "utc", "open", "is_picture", "origins", "never", "latest", "before", "merged")
+                        "numbers_given", "utc", "open", "door", "is_picture", "origins", "never", "latest", "before",
+                        "merged")
 
 
 def read_visitor(encoding, metadata):
@@ -4207,6 +4217,8 @@ def read_visitor(encoding, metadata):
     visitor.longest = read_number(metadata, "longest", 0.0)
     visitor.name, visitor.ignored = clean_name(metadata.get("name") or ""), bool(metadata.get("ignored"))
     visitor.open = bool(metadata.get("open"))
+    if visitor.open and isinstance(metadata.get("door"), str):
+        visitor.sights = {clean_name(metadata["door"]): visitor.last_seen}
     visitor.is_picture = bool(metadata.get("is_picture"))
     visitor.apart = {number for number in (metadata.get("apart") or [])[:MAX_APART] if isinstance(number, int)}
     visitor.extra = {key: value for key, value in metadata.items() if key not in OWN_KEYS}
@@ -6630,7 +6642,7 @@ class Doors(list):
     def shift(self, door, seconds):
         """The clock was set by so many seconds, as the camera of one door has noticed."""
         door.shift(seconds)
-        if door is self[0]:
+        if door is next(one for one in self if not one.over):
             self._visits.shift(seconds)
 
     def play(self):
@@ -6665,10 +6677,6 @@ class Doors(list):
         """The newest frame of the door with that name, None if there is none."""
         return next((door.frame for door in self if door.name == name), None)
 
-    def now(self):
-        """The time of the newest frame."""
-        return max((door.moment for door in self if door.moment is not None), default=time.time())
-
     def tracks(self):
         return [track for door in self for track in door.tracks]
 
@@ -6702,7 +6710,7 @@ class House:
     """All that watching the door needs, put together from the options."""
 
     def __init__(self, options, stop):
-        self.options, self.stop = options, stop
+        self.options, self.stop, self.now = options, stop, time.time()
         places = places_of(options)
         self.sync = is_recording(places[0].source)      # a recording waits for each look, a live camera never does
         self.path = faces_path(options)
@@ -6737,11 +6745,12 @@ class House:
                                       else "the demo's own, not kept; it begins anew every %d s" % DEMO_SECONDS))
         if self.web:
             put_line("in a browser: " + self.web.address())
-        at_speed = paced if self.view.window.lasts else iter  # iter: as fast as it can
+        watched = self.view.window.lasts or self.web
+        at_speed = paced if watched else iter  # iter: as fast as it can
         if self.doors.places[0].source.kind == "demo":
             portraits = demo_portraits(os.path.join(os.path.dirname(os.path.realpath(__file__)), EXAMPLE))
             while not self.watch_the_door(at_speed(beside_each_other(
-                    {self.doors[0]: demo_frames(portraits, time.time())}))) and self.view.window.lasts:
+                    {self.doors[0]: demo_frames(portraits, time.time())}))) and watched:
                 self.finish_visits()
                 self.begin(self.book if self.path else Book(self.book.metric))
         elif self.sync:
@@ -6754,7 +6763,8 @@ class House:
 
         turns: ([(door, its newest frame)], time), the list empty where there is no new one. True if the user has quit.
         """
-        for frames, now in turns:
+        for frames, self.now in turns:
+            now = self.now
             self.take_book()
             self.look_after(now)
             events = self.find_faces(frames, now)
@@ -6795,7 +6805,8 @@ class House:
             lost = self.doors.lost()
             self.notify.tell("No picture from " + " and ".join(lost) if lost else
                              self.notice() or "Visitors known: %d" % len(self.book),
-                             self.recognition.works() and all(door.frame is not None for door in self.doors))
+                             self.recognition.works() and all(door.frame is not None or door.camera and
+                                                              door.camera.lost() for door in self.doors))
         days = self.options.forget_after
         if days and not self.loading and not 0 <= now - self.forgot_at < FORGET_PERIOD:
             self.forgot_at = now
@@ -6822,9 +6833,9 @@ class House:
         if request.command == "enlarge":
             return self.view.enlarge(request.arguments["door"], self.doors)
         if request.command == "there":
-            return self.visits.there(self.doors.now())
+            return self.visits.there(self.now)
         if request.command == "page":
-            return make_sheet(self.book, self.visits, self.doors.now(), **request.arguments)
+            return make_sheet(self.book, self.visits, self.now, **request.arguments)
         said = obey(self.book, request)
         put_line(printable(said))
         return said
@@ -6832,9 +6843,8 @@ class House:
     def finish_visits(self):
         """Ends what goes on, and saves. The visits before live cameras may go on when doorcam starts again: if they do
         not, it is told then that they are over."""
-        now = self.doors.now()
         try:
-            self.tell(self.doors.end_tracks(now, True) + self.visits.end([], now, self.doors.ended()))
+            self.tell(self.doors.end_tracks(self.now, True) + self.visits.end([], self.now, self.doors.ended()))
         finally:
             self.saver.close()
             self.desk.give_answers()
@@ -7364,7 +7374,8 @@ input[name=name] { flex: 1 } button { background: var(--card); border-color: var
 summary { color: var(--accent) }
 """
 WEB_SCRIPT = """
-var there = document.getElementById("there"), live = document.getElementById("live");
+var there = document.getElementById("there"), live = document.getElementById("live"),
+  answers = true;
 function look() { live.src = "/live?" + Date.now(); }
 live.onerror = function () { setTimeout(function () { if (!document.hidden) look(); }, 5000); };
 document.addEventListener("visibilitychange", function () {
@@ -7373,8 +7384,14 @@ document.addEventListener("visibilitychange", function () {
 setInterval(function () {
   if (!document.hidden) fetch("/now", {credentials: "same-origin"}).then(function (answer) {
     return answer.ok ? answer.text() : Promise.reject();
-  }).then(function (text) { there.innerHTML = text; },
-          function () { there.innerHTML = "<li>doorcam does not answer.</li>"; });
+  }).then(function (text) {
+    there.innerHTML = text;
+    if (!answers) look();       // a picture that has just ended is no error
+    answers = true;
+  }, function () {
+    there.innerHTML = "<li>doorcam does not answer.</li>";
+    answers = false;
+  });
 }, 2000);
 """
 WEB_CLOSED = "This is doorcam. It opens by the address with the key, which it prints when it is started."
@@ -7494,8 +7511,8 @@ def read_call(head, address):
     """The Call in the head (bytes) of what came by this address; Refused if it is none."""
     first, *lines = head.decode("latin-1").split("\r\n")
     found = re.match(r"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.[01]\Z", first)
-    pairs = [re.match(r"([\w!#$%&'*+.^`|~-]+):[ \t]*([^\0\r\n]*?)[ \t]*\Z", line, re.ASCII) for line in lines]
-    headers = {pair.group(1).lower(): pair.group(2) for pair in pairs if pair}
+    pairs = [re.match(r"([\w!#$%&'*+.^`|~-]+):([^\0\r\n]*)\Z", line, re.ASCII) for line in lines]
+    headers = {pair.group(1).lower(): pair.group(2).strip(" \t") for pair in pairs if pair}
     if not found or len(headers) != len(lines) or "transfer-encoding" in headers:
         raise Refused(400, "This is no request that a browser makes.")
     path, _, query = found.group(2).partition("?")
@@ -7626,15 +7643,15 @@ class Site:
         self.key, self.policy, self._log, self._ask = key, web_policy(), log, ask
         self._name, self._cookie, self._token = [derived(key, one) for one in ("name", "cookie", "token")]
         self._hosts = {"localhost", "127.0.0.1", "::1", host.lower()}
-        if host in ("0.0.0.0", "::"):
-            self._hosts |= {socket.gethostname().lower(), socket.gethostname().lower() + ".local"}
+        self._machine = socket.gethostname().lower() if host in ("0.0.0.0", "::") else None     # in any domain
         self._said = collections.OrderedDict()  # ticket: what a form has led to, until it is shown
 
     def reply(self, call):
         """The Reply to a Call; Refused."""
         host = re.match(r"(?:\[([^\]]+)\]|([^:]+))(?::[0-9]+)?\Z", call.headers.get("host", "").lower())
-        if not host or (host.group(1) or host.group(2)) not in self._hosts | {call.address}:  # a name of an attacker's
-            raise Refused(421, "Open this by the host that --web names.")                     # may lead here, too
+        named = host and (host.group(1) or host.group(2))
+        if not named or named not in self._hosts | {call.address} and named.partition(".")[0] != self._machine:
+            raise Refused(421, "Open this by the host that --web names.")  # a name of an attacker's may lead here, too
         if call.method == "GET" and "key" in call.query:
             if not same(call.query["key"], self.key):
                 raise Refused(403, WEB_CLOSED)
@@ -7654,12 +7671,10 @@ class Site:
         return "doorcam-" + self._name[:8]  # its own, for all that runs on a host shares the cookies
 
     def _enter(self, call):
-        """Gives the cookie to who has the key. A browser keeps a strict cookie from where a link elsewhere has
-        led, but not from where a page of ours does."""
+        """Gives the cookie to who has the key. A browser that a link elsewhere, or what that redirects to, has led here
+        does not send a strict cookie, but one that a page of ours leads on does."""
         cookie = "%s=%s; Max-Age=%d; Path=/; HttpOnly; SameSite=Strict" % (
             self._cookie_name(), self._cookie, WEB_COOKIE)
-        if call.headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
-            return Reply(303, "", headers=(("Set-Cookie", cookie), ("Location", "/")))
         return Reply(200, "", headers=(("Set-Cookie", cookie), ("Refresh", "0; url=/")))
 
     def _page(self, call):

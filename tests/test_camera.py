@@ -375,7 +375,8 @@ def test_a_password_may_have_any_letters(http_camera, watch, password, sent):
 def test_which_addresses_are_one_s_own(monkeypatch, address, host):
     monkeypatch.setenv("http_proxy", "http://proxy")
     monkeypatch.setenv("no_proxy", "")
-    doorcam.go_direct(address)
+    for _ in range(3):          # however often it is opened
+        doorcam.go_direct(address)
     assert os.environ["no_proxy"] == (host + "," if host else "")
 
 
@@ -858,6 +859,45 @@ def test_a_usb_camera_is_found_under_its_new_number(quick, watch, tmp_path, monk
     moved.set()
     watcher.wait_for_frames(20)
     assert opener.sources[-1] == doorcam.Source("camera", 9)
+
+
+def test_of_two_usb_cameras_of_one_model_each_is_found_again(tmp_path, monkeypatch):
+    def plug(number, port):
+        folder = tmp_path / ("video%d" % number)
+        folder.mkdir()
+        (folder / "name").write_text("Door Cam\n")
+        (folder / "device").symlink_to(tmp_path / port)
+    monkeypatch.setattr(doorcam, "V4L_FOLDER", str(tmp_path))
+    plug(0, "1-1")
+    plug(2, "1-2")
+    sources = [doorcam.Source("camera", number) for number in (0, 2)]
+    known = [doorcam.name_and_port(number) for number in (0, 2)]
+    for number in (0, 2):
+        shutil.rmtree(str(tmp_path / ("video%d" % number)))
+    plug(0, "1-2")              # both come back, the other one first
+    plug(5, "1-1")
+    assert [doorcam.found_again(*pair).value for pair in zip(sources, known)] == [5, 0]
+    shutil.rmtree(str(tmp_path / "video5"))
+    plug(6, "1-3")              # plugged in elsewhere
+    assert [doorcam.found_again(sources[0], known[0], attempt).value for attempt in range(3)] == [0, 6, 0]
+    assert doorcam.found_again(sources[1], known[1], 1).value == 0
+
+
+def test_a_hung_camera_is_tried_again_where_the_system_has_no_more_threads(watch, monkeypatch):
+    monkeypatch.setattr(doorcam, "CAMERA_STALLED", 0.3)
+    hangs, start, refused = threading.Event(), threading.Thread.start, []
+
+    def no_room(thread):
+        if len(refused) < 2:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+    watcher = watch("0", capture=plugged(FakeCapture([GREY] * 5 + [lambda: (hangs.wait(30), None)[1]])))
+    watcher.wait_for_first(3)
+    monkeypatch.setattr(threading.Thread, "start", no_room)
+    watcher.wait_for_frames(20)
+    hangs.set()
+    assert len(refused) == 2 and watcher.error is None
 
 
 def test_a_usb_camera_whose_name_is_cut_within_a_letter_is_read(watch, tmp_path, monkeypatch):

@@ -515,6 +515,22 @@ def test_a_pipeline_shows_no_password():
     assert str(source) == "rtspsrc location=rtsp://***@x/y user-id=*** user-pw=*** ! appsink"
 
 
+@pytest.mark.parametrize("setting", [
+    "passphrase=geheim", "user-pw = geheim", "user-pw='ge heim geheim'", "cookies=\"id=geheim\"",
+    "extra-headers=\"x,Authorization=(string)geheim\"", "auth-token=geheim", "stream-key=geheim"])
+def test_a_pipeline_shows_no_secret_of_another_name(setting):
+    shown = str(doorcam.parse_source("somesrc location=/dev/x %s latency=5 ! videoconvert ! appsink" % setting))
+    assert "geheim" not in shown
+    assert shown.startswith("somesrc location=/dev/x ") and shown.endswith("*** latency=5 ! videoconvert ! appsink")
+
+
+def test_a_recording_with_a_page_is_played_as_it_was_taken(tmp_path):
+    clip = write_clip(tmp_path / "slow.avi", visit_frames(12), rate=2)
+    status, out, err = run_doorcam("--source", clip, "--headless", "--web", "0", "--stats", folder=tmp_path)
+    assert (status, err) == (0, "")
+    assert json.loads(out.splitlines()[-1])["seconds"] > 4
+
+
 @pytest.mark.parametrize("source", ["csi", "videotestsrc ! videoconvert ! appsink"])
 def test_an_opencv_without_gstreamer_is_named(tmp_path, source):
     assert not re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()), "these tests expect pip's OpenCV"

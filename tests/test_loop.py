@@ -285,3 +285,19 @@ def test_systemd_is_told_that_a_camera_is_waited_for(monkeypatch, path):
         silent=lambda: 12.0, lost=lambda: 12.0, source=doorcam.parse_source("rtsp://user:secret@127.0.0.1/stream"))
     disk.watch.watch_the_door([([], disk.now)] * 2)
     assert told.news() == [(True, "No picture from rtsp://***@127.0.0.1/stream")] * 2
+    disk.watch.doors[0].frame = None    # it has been black from the beginning
+    disk.watch.watch_the_door([([], disk.now)])
+    assert told.news()[-1][0]
+    disk.watch.doors[0].camera.lost = lambda: 0.0       # nothing has come yet
+    disk.watch.watch_the_door([([], disk.now)])
+    assert not told.news()[-1][0]
+
+
+def test_who_is_there_is_asked_for_now_and_not_when_the_last_picture_came(monkeypatch, path):
+    disk = SlowDisk(monkeypatch, path)
+    disk.read_on()
+    visitor = disk.watch.book[1]
+    disk.watch.visits.see(visitor, disk.now, disk.now)
+    for seconds, there in ((1.0, [1]), (60.0, [])):
+        disk.watch.watch_the_door([([], disk.now + seconds)])
+        assert list(disk.watch.do(doorcam.Request("there"))) == there

@@ -9,7 +9,7 @@ import pytest
 
 import doorcam
 import processes
-from helpers import PICTURE, START, STEP, Story, face, person
+from helpers import PICTURE, START, STEP, Story, face, person, written_and_read
 from processes import IMPATIENT, Doorcam, environment, one_line, run_doorcam, tool, visit_frames, write_clip, xvfb
 from test_camera import HttpCamera
 from test_visitors_visits import Scene
@@ -214,6 +214,23 @@ def test_a_name_that_one_door_takes_back_takes_nothing_from_what_another_has_see
     house.look([], [], seconds=310)
     assert [(event.kind, event.visit) for event in house.told] == [("new", 1), ("left", 1), ("returned", 2), ("left", 2)]
     assert visitor.last_seen == seen and house.told[-1].door == "back"
+
+
+def test_a_visit_that_goes_on_when_doorcam_starts_again_is_still_at_its_door():
+    house = Doors()
+    house.look([face(person(1))], [face(person(2))], seconds=5)
+    visits = doorcam.Visits(written_and_read(house.book))
+    assert [event.door for event in visits.end([], house.now + 400)] == ["front", "back"]
+
+
+def test_the_clock_is_the_visits_clock_also_when_the_first_door_s_recording_is_over():
+    house = Doors()
+    house.look([], [face(person(1))], seconds=5)
+    doors = doorcam.Doors([])
+    doors.extend(house.doors)
+    doors._visits, doors[0].over, seen = house.visits, True, house.book[1].last_seen
+    doors.shift(doors[1], 3600.0)
+    assert house.book[1].last_seen == seen + 3600
 
 
 # --------------------------------------------------------------------------------------------------------- turns

@@ -85,7 +85,7 @@ def door():
 
 def test_the_key_gives_a_cookie_and_the_cookie_the_page(door):
     reply = door.call("GET /?key=" + KEY, Cookie=None)
-    assert reply.status == 303 and dict(reply.headers)["Location"] == "/" and not reply.text
+    assert reply.status == 200 and dict(reply.headers)["Refresh"] == "0; url=/" and not reply.text
     cookie = dict(reply.headers)["Set-Cookie"]
     assert KEY not in cookie and cookie.endswith("; Path=/; HttpOnly; SameSite=Strict")
     page = door.call("GET /", Cookie="other=1; %s; more" % cookie.partition(";")[0])
@@ -129,8 +129,11 @@ def test_only_by_a_host_that_is_this_machines(host, allowed):
 
 def test_who_listens_everywhere_is_found_by_the_machines_name():
     door = Door("Anna", host="0.0.0.0")
-    assert door.call("GET /", Host=socket.gethostname() + ":8080").status == 200
-    assert Door("Anna").call("GET /", Host=socket.gethostname() + "x")[0] == 421
+    for host in ("", ":8080", ".local", ".fritz.box:8080"):
+        assert door.call("GET /", Host=socket.gethostname() + host).status == 200
+    for other in (door.call("GET /", Host=socket.gethostname() + "x"), door.call("GET /", Host="localhost.evil"),
+                  Door("Anna").call("GET /", Host=socket.gethostname() + ".lan")):
+        assert other[0] == 421
 
 
 def test_a_link_elsewhere_leads_to_the_page_and_nothing_elsewhere_shows_or_uses_it(door):
@@ -723,6 +726,18 @@ class Camera:
         self._listener.close()
 
 
+@pytest.mark.parametrize("value", [b" " * 15000 + b"\0", b" " * 15000 + b"\n", b"x" + b" " * 15000 + b"\0", b"\0"])
+def test_a_header_of_spaces_takes_no_time(value):
+    """It took hours, in which all of doorcam stood still."""
+    with pytest.raises(doorcam.Refused):
+        doorcam.read_call(b"GET / HTTP/1.1\r\nA:" + value, "127.0.0.1")
+
+
+def test_the_spaces_around_a_header_are_not_its_own():
+    call = doorcam.read_call(b"GET / HTTP/1.1\r\nA:  \t b c \t \r\nB:\r\nC: " + b" " * 15000, "127.0.0.1")
+    assert call.headers == {"a": "b c", "b": "", "c": ""}
+
+
 @pytest.fixture(scope="module")
 def camera():
     frames = []
@@ -774,6 +789,17 @@ def test_in_a_real_browser(tmp_path, camera, width, height):
         process.wait_for("visitor 1 is now Мария <b>")
         browser.run("document.querySelector('details').open = true")
         assert browser.run("document.documentElement.scrollWidth") == width
+
+
+def test_the_picture_is_asked_for_again_when_doorcam_answers_again(tmp_path, camera):
+    """Its end is no error to a browser."""
+    with watching(tmp_path, camera) as (process, address), Browser(tmp_path) as browser:
+        browser.open(address)
+        browser.wait_for("live.naturalWidth == 640", "the live picture is there")
+        browser.run("before = live.src; ask = fetch; fetch = function () { return Promise.reject(); }; 0")
+        browser.wait_for("there.innerText == 'doorcam does not answer.'", "that is said")
+        browser.run("fetch = ask; 0")
+        browser.wait_for("live.src != before && live.naturalWidth == 640", "the picture lives again")
 
 
 def test_without_a_script_the_page_names_somebody_too(tmp_path, camera):
