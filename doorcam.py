@@ -6688,6 +6688,10 @@ class Doors(list):
         """The sources of which there is no picture, as texts."""
         return [str(door.camera.source) for door in self if door.camera and door.camera.lost()]
 
+    def watched(self):
+        """Whether every door has a picture, or there has been an answer and it is waited for."""
+        return all(door.frame is not None or door.camera and door.camera.lost() for door in self)
+
     def ended(self):
         """Whether nothing more can come: recordings have an end, live cameras none."""
         return all(door.camera is None or door.camera.ended for door in self)
@@ -6745,12 +6749,11 @@ class House:
                                       else "the demo's own, not kept; it begins anew every %d s" % DEMO_SECONDS))
         if self.web:
             put_line("in a browser: " + self.web.address())
-        watched = self.view.window.lasts or self.web
-        at_speed = paced if watched else iter  # iter: as fast as it can
+        at_speed = paced if self.view.window.lasts or self.web else iter  # iter: as fast as it can
         if self.doors.places[0].source.kind == "demo":
             portraits = demo_portraits(os.path.join(os.path.dirname(os.path.realpath(__file__)), EXAMPLE))
             while not self.watch_the_door(at_speed(beside_each_other(
-                    {self.doors[0]: demo_frames(portraits, time.time())}))) and watched:
+                    {self.doors[0]: demo_frames(portraits, time.time())}))) and at_speed is paced:
                 self.finish_visits()
                 self.begin(self.book if self.path else Book(self.book.metric))
         elif self.sync:
@@ -6763,8 +6766,8 @@ class House:
 
         turns: ([(door, its newest frame)], time), the list empty where there is no new one. True if the user has quit.
         """
-        for frames, self.now in turns:
-            now = self.now
+        for frames, now in turns:
+            self.now = now
             self.take_book()
             self.look_after(now)
             events = self.find_faces(frames, now)
@@ -6805,8 +6808,7 @@ class House:
             lost = self.doors.lost()
             self.notify.tell("No picture from " + " and ".join(lost) if lost else
                              self.notice() or "Visitors known: %d" % len(self.book),
-                             self.recognition.works() and all(door.frame is not None or door.camera and
-                                                              door.camera.lost() for door in self.doors))
+                             self.recognition.works() and self.doors.watched())
         days = self.options.forget_after
         if days and not self.loading and not 0 <= now - self.forgot_at < FORGET_PERIOD:
             self.forgot_at = now
