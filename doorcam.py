@@ -1193,18 +1193,15 @@ class LiveCamera:
     """A thread that always holds the newest frame of a source without an end, and gets the source back when lost."""
 
     def __init__(self, source, flip="none", capture=open_capture, news=None, alone=True):
-        """news: a threading.Event that is set with each new frame; alone: there is no other camera that would be lost
-        if this one, which does not answer, ended doorcam."""
+        """news: a threading.Event that is set with each new frame; alone: its errors may end doorcam."""
         self.source, self.flip, self._open, self._news = source, flip, capture, news
         self._changed = threading.Condition()
         self._frame, self._arrived, self._ever, self._error, self._closed = None, 0.0, False, None, False
         self.ended = False          # a recording's end, which an address may be, too
-        self._answered = 0.0        # when the last frame was read, be it a picture or not; s, as _arrived
-        self._waits = 0.0           # since when there is a frame that has not been given out; s, as _arrived
+        self._answered = self._waits = 0.0  # when the last frame was read, picture or not; since when one is not taken
         self.signal, self._pace = Signal(), Pace(source)
         self._known = name_and_port(source.value) if source.kind == "camera" else None
-        self._alone, self._hung = alone, []     # threads whose reads have not returned
-        self._left = None                       # the last of them, when it was said that no more is begun
+        self._alone, self._hung, self._left = alone, [], None   # threads whose reads hang; the last, as soon as said
         self._start_reading()
 
     def _start_reading(self):
@@ -1249,8 +1246,8 @@ class LiveCamera:
                 if capture is not None:
                     capture.release()
             if not self._ever:
-                return self._fail(DoorcamError(why_not_open(self.source, bool(showing and showing.length))))
-            if self.ended:
+                self._fail(DoorcamError(why_not_open(self.source, bool(showing and showing.length))))
+            if self.ended or self._alone and not self._ever:
                 return
             self._pause(RECONNECT_PAUSES[min(attempt, len(RECONNECT_PAUSES) - 1)])
             attempt += 1
@@ -1283,6 +1280,10 @@ class LiveCamera:
             self._error = self._error or error
             self._changed.notify_all()
 
+    def failed(self):
+        """Why there has never been a picture; None if there has, or may be soon."""
+        return None if self._ever else self._error
+
     def has_new(self):
         """Whether there is a frame that has not been given out."""
         return self._frame is not None
@@ -1290,8 +1291,8 @@ class LiveCamera:
     def newest(self, timeout):
         """The newest frame if it has not been given out yet, else None after at most `timeout` seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: self._frame is not None or (self._error and not self._ever), timeout)
-            if self._error and not self._ever:
+            self._changed.wait_for(lambda: self._frame is not None or self.failed(), timeout)
+            if self._alone and self.failed():
                 raise self._error
             frame, self._frame = self._frame, None
         if frame is None:
@@ -1303,8 +1304,8 @@ class LiveCamera:
         silent = time.monotonic() - max(self._answered, self._started)
         if silent > CAMERA_STALLED:
             if not self._ever:
-                raise DoorcamError("%s gives no picture for %d s: check its cable and its power, then start doorcam "
-                                   "again" % (self.source, silent))
+                self._fail(DoorcamError("%s gives no picture for %d s: check its cable and its power, then start "
+                                        "doorcam again" % (self.source, silent)))
             self._hung = [reader for reader in self._hung if reader.is_alive()]
             if len(self._hung) == HUNG_READERS:
                 return self._leave_alone()
@@ -1314,8 +1315,7 @@ class LiveCamera:
 
     def _leave_alone(self):
         """Too many reads hang. With other cameras beside it, it is tried again when one of them returns."""
-        line = "%s does not answer, %d attempts to read it hang: take its power off for a moment" % (self.source,
-                                                                                                   HUNG_READERS + 1)
+        line = "%s does not answer, %d reads hang: take its power off for a moment" % (self.source, HUNG_READERS + 1)
         if self._alone:
             raise DoorcamError(line + ", then start doorcam again (a service does that)")
         if self._left is not self._reader:
@@ -1393,15 +1393,16 @@ def live_frames(camera, shift, lose=lambda moment: None, wait=KEY_PERIOD):
 
 def live_turns(doors, shift, lose, news):
     """The turns ([(door, newest frame)], wall clock's time) of doors with live cameras until all have ended; no frame
-    of a door that has none new. shift(door, seconds), lose(door, moment): as live_frames() takes them."""
-    alone = len(doors) == 1
+    of a door that has none new. shift(door, seconds), lose(door, moment): as live_frames() takes them. DoorcamError if
+    none of the cameras can be opened; one that cannot, while others can, is tried on."""
+    alone, seen, told = len(doors) == 1, False, set()
     streams = {door: live_frames(door.camera, functools.partial(shift, door), functools.partial(lose, door),
                                  KEY_PERIOD if alone else 0) for door in doors}
     while streams:
         if not alone and news.wait(KEY_PERIOD):
             until = time.monotonic() + TURN_HOLD
             while news.wait(max(0.0, until - time.monotonic())) and not all(
-                    door.camera.has_new() or door.camera.lost() for door in streams):
+                    door.camera.has_new() or door.camera.lost() or door.camera.failed() for door in streams):
                 news.clear()
             news.clear()
         frames, now = [], None
@@ -1413,6 +1414,16 @@ def live_turns(doors, shift, lose, news):
             else:
                 now = moment
                 frames += [] if frame is None else [(door, frame)]
+        seen = seen or bool(frames)
+        errors = [error for error in [door.camera.failed() for door in streams] if error]
+        if errors and not seen and len(errors) == len(doors):
+            for error in errors[1:]:
+                say(error)
+            raise errors[0]
+        for error in errors if seen else ():
+            if error not in told:
+                told.add(error)
+                say("%s; it is tried on, the other doors are watched" % error)
         if now is not None:
             yield frames, now
 
@@ -6689,8 +6700,9 @@ class Doors(list):
         return [str(door.camera.source) for door in self if door.camera and door.camera.lost()]
 
     def watched(self):
-        """Whether every door has a picture, or there has been an answer and it is waited for."""
-        return all(door.frame is not None or door.camera and door.camera.lost() for door in self)
+        """Whether every door has a picture, or it is known that it has none and is waited for."""
+        return all(door.frame is not None or door.camera and (door.camera.lost() or door.camera.failed())
+                   for door in self)
 
     def ended(self):
         """Whether nothing more can come: recordings have an end, live cameras none."""

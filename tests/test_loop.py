@@ -282,7 +282,7 @@ def test_systemd_is_told_that_a_camera_is_waited_for(monkeypatch, path):
     disk.read_on()
     told.news()
     disk.watch.doors[0].camera = types.SimpleNamespace(
-        silent=lambda: 12.0, lost=lambda: 12.0, source=doorcam.parse_source("rtsp://user:secret@127.0.0.1/stream"))
+        silent=lambda: 12.0, lost=lambda: 12.0, failed=lambda: None, source=doorcam.parse_source("rtsp://user:secret@127.0.0.1/stream"))
     disk.watch.watch_the_door([([], disk.now)] * 2)
     assert told.news() == [(True, "No picture from rtsp://***@127.0.0.1/stream")] * 2
     disk.watch.doors[0].frame = None    # it has been black from the beginning
@@ -291,6 +291,9 @@ def test_systemd_is_told_that_a_camera_is_waited_for(monkeypatch, path):
     disk.watch.doors[0].camera.lost = lambda: 0.0       # nothing has come yet
     disk.watch.watch_the_door([([], disk.now)])
     assert not told.news()[-1][0]
+    disk.watch.doors[0].camera.failed = lambda: doorcam.DoorcamError("camera 0 cannot be opened")
+    disk.watch.watch_the_door([([], disk.now)])
+    assert told.news()[-1][0]
 
 
 def test_who_is_there_is_asked_for_now_and_not_when_the_last_picture_came(monkeypatch, path):

@@ -2,6 +2,7 @@
 import json
 import shlex
 import threading
+import time
 import types
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import doorcam
 import processes
 from helpers import PICTURE, START, STEP, Story, face, person, written_and_read
-from processes import IMPATIENT, Doorcam, environment, one_line, run_doorcam, tool, visit_frames, write_clip, xvfb
+from processes import (IMPATIENT, Doorcam, environment, one_line, run_doorcam, tool, visit_frames, wait_for, write_clip,
+                       xvfb)
 from test_camera import HttpCamera
 from test_visitors_visits import Scene
 from test_window import Desktop, find_text
@@ -292,7 +294,7 @@ def test_no_door_waits_longer_than_a_second_for_its_look(crowd):
 
 class Eye:
     """A door whose camera has the frames that it is given."""
-    ended, source, name, frame, gone = False, "camera", "", None, 0.0
+    ended, source, name, frame, gone, error = False, "camera", "", None, 0.0, None
     signal = types.SimpleNamespace(trouble="")
 
     def __init__(self):
@@ -307,6 +309,9 @@ class Eye:
 
     def lost(self):
         return self.gone
+
+    def failed(self):
+        return self.error
 
 
 def test_a_frame_waits_a_moment_for_those_of_the_other_doors(monkeypatch):
@@ -335,6 +340,30 @@ def test_a_camera_that_ends_is_over_and_the_others_go_on():
     front.frame, back.ended = 1, True
     assert next(turns)[0] == [(front, 1)] and (front.over, back.over) == (False, True)
     assert doorcam.View._said(back, 5.0) == "The recording is over"
+
+
+def test_a_camera_that_cannot_be_opened_is_tried_on_while_another_can(capsys):
+    front, back, news = Eye(), Eye(), threading.Event()
+    turns = doorcam.live_turns([front, back], print, lambda door, moment: None, news)
+    back.error = doorcam.DoorcamError("camera 1 (door back) cannot be opened")
+    for _ in range(3):
+        assert next(turns)[0] == []     # the other one may be opened yet
+    assert capsys.readouterr().err == ""
+    for frame in range(3):
+        front.frame = frame
+        assert next(turns)[0] == [(front, frame)]
+    one_line(capsys.readouterr().err, back.error, "the other doors are watched")
+    back.error, back.frame = None, 7
+    assert next(turns)[0] == [(back, 7)]
+
+
+def test_where_no_camera_can_be_opened_each_is_named_and_doorcam_ends(capsys):
+    front, back, news = Eye(), Eye(), threading.Event()
+    turns = doorcam.live_turns([front, back], print, print, news)
+    front.error, back.error = doorcam.DoorcamError("camera 0"), doorcam.DoorcamError("camera 1")
+    with pytest.raises(doorcam.DoorcamError, match="camera 0"):
+        next(turns)
+    one_line(capsys.readouterr().err, "camera 1")
 
 
 def test_no_frame_waits_for_a_door_that_is_lost(monkeypatch):
@@ -407,6 +436,26 @@ def test_one_camera_is_not_two_doors(capsys):
         doorcam.main(["--source", "front=0", "--source", "0"])
     assert "camera 0 (door front)" in capsys.readouterr().err
     assert len(places("--source", "rtsp://h/s", "--source", "rtsp://h/s")) == 2  # with two masks, say
+
+
+def test_a_camera_that_is_off_at_the_start_touches_its_own_picture_only(tmp_path):
+    front, back = HttpCamera(), HttpCamera()
+    back.off()
+    try:
+        with Doorcam("--source", "front=" + front.address, "--source", "back=" + back.address, "--headless", "--stats",
+                     "--engine", "opencv", folder=tmp_path, settings=IMPATIENT) as door:
+            door.wait_for("the other doors are watched")
+            back = HttpCamera(back.server_address[1])
+            back.guarded = True     # then it notes who has asked
+            wait_for(lambda: back.asked, 60, "it is not asked again")
+            time.sleep(3)
+            status, out, err = door.stop()
+    finally:
+        front.off()
+        back.off()
+    figures = json.loads(out.splitlines()[-1])["doors"]
+    assert status == 0 and figures["back"]["frames"] > 5 and figures["front"]["gap_max_ms"] < 1000
+    one_line(err, back.shown, "(door back)")
 
 
 def test_a_lost_camera_touches_its_own_picture_only(tmp_path):
