@@ -1416,7 +1416,7 @@ def live_turns(doors, shift, lose, news):
                 frames += [] if frame is None else [(door, frame)]
         seen = seen or bool(frames)
         errors = [error for error in [door.camera.failed() for door in streams] if error]
-        if errors and not seen and len(errors) == len(doors):
+        if errors and not seen and len(errors) == len(streams):
             for error in errors[1:]:
                 say(error)
             raise errors[0]
